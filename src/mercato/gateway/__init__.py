@@ -1,0 +1,1 @@
+"""The REST door: JSON in, gRPC behind, problem+json for every error."""

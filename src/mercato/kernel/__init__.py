@@ -1,0 +1,1 @@
+"""Rules and values that every part shares; standard library only, no I/O."""

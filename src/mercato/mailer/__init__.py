@@ -1,0 +1,1 @@
+"""Transactional mail: a durable queue in front of SMTP that never sends twice."""

@@ -1,0 +1,1 @@
+"""Adapters that every service shares; knows drivers, knows no service."""

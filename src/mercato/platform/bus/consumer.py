@@ -1,0 +1,170 @@
+"""A durable pull consumer: batches in stream order, three endings, and no trust in the broker.
+
+A delivery is done (acknowledged), tried again later, or parked. Acknowledgements only ever follow
+the handler's commit, and may be forgotten: handlers must know what they have seen.
+The protocol is JetStream's own (`$JS.API.CONSUMER.MSG.NEXT`), because the client library's
+`fetch` stalls now and then and hides a consumer that has gone.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from mercato import events
+from mercato.kernel.errors import AppError
+from mercato.platform import telemetry
+from mercato.platform.bus.connection import Bus
+
+BATCH_MAX: Final = 200
+PULL_EXPIRES_S: Final = 5.0
+HEARTBEAT_S: Final = 1.0
+ACK_WAIT_S: Final = 5.0
+ACK_PENDING_MAX: Final = 2000
+RETRY_DELAY_S: Final = 0.5
+ATTEMPTS_MAX: Final = 5  # of a delivery that fails by a fault of ours, before it is parked
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A fact as it arrived; `attempt` counts from 1."""
+
+    subject: str
+    payload: bytes
+    headers: dict[str, str]
+    attempt: int
+
+
+Handle = Callable[[Sequence[Delivery]], Awaitable[None]]
+Park = Callable[[Delivery, str], Awaitable[None]]
+
+
+class Consumer:
+    """Feeds `handle` with batches of `subjects` under the durable name `name`, for ever."""
+
+    def __init__(
+        self, bus: Bus, name: str, subjects: Sequence[str], handle: Handle, park: Park
+    ) -> None:
+        self._bus = bus
+        self._name = name
+        self._subjects = subjects
+        self._handle = handle
+        self._park = park
+        self._arrived: deque[Msg] = deque()
+        self._wake = asyncio.Event()
+        self._wanted = 0  # asked for and not yet delivered
+        self._trouble = ""
+
+    async def run(self) -> None:
+        await self._bus.until_connected()
+        inbox = self._bus.client.new_inbox()
+        await self._bus.client.subscribe(f"{inbox}.*", cb=self._arrive)
+        while True:
+            try:
+                if await self._bus.ensure_stream():
+                    await self._ensure_consumer()
+                    await self._feed(inbox)
+            except (NatsError, TimeoutError, OSError) as failure:
+                log.warning("consumer is cut off", consumer=self._name, failure=repr(failure))
+            await asyncio.sleep(0.2)
+
+    async def _ensure_consumer(self) -> None:
+        await self._bus.stream.add_consumer(
+            events.STREAM,
+            ConsumerConfig(
+                durable_name=self._name, filter_subjects=list(self._subjects),
+                deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=ACK_WAIT_S, max_ack_pending=ACK_PENDING_MAX, max_deliver=-1,
+            ),
+        )  # fmt: skip
+
+    async def _feed(self, inbox: str) -> None:
+        """Pulls and handles until the broker shows trouble or falls silent."""
+        self._wanted, self._trouble, pull = 0, "", 0
+        while not self._trouble:
+            if self._wanted < BATCH_MAX:
+                pull += 1
+                await self._pull(f"{inbox}.{pull}")
+            if not await self._something_came():
+                return
+            while self._arrived:
+                size = min(len(self._arrived), BATCH_MAX)
+                await self._settle([self._arrived.popleft() for _ in range(size)])
+
+    async def _pull(self, reply: str) -> None:
+        self._wanted += BATCH_MAX
+        wish = {
+            "batch": BATCH_MAX,
+            "expires": int(PULL_EXPIRES_S * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_S * 1e9),
+        }
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{events.STREAM}.{self._name}"
+        await self._bus.client.publish(subject, json.dumps(wish).encode(), reply=reply)
+
+    async def _something_came(self) -> bool:
+        try:
+            await asyncio.wait_for(self._wake.wait(), 3 * HEARTBEAT_S)
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    async def _arrive(self, message: Msg) -> None:
+        status = (message.headers or {}).get("Status") if not message.data else None
+        if status is None:
+            self._wanted -= 1
+            self._arrived.append(message)
+        elif status in ("404", "408"):
+            self._wanted -= int((message.headers or {}).get("Nats-Pending-Messages", BATCH_MAX))
+        elif status != "100":
+            self._trouble = status
+        self._wake.set()
+
+    async def _settle(self, messages: list[Msg]) -> None:
+        deliveries = [_delivery(message) for message in messages]
+        try:
+            await self._handle(deliveries)
+        except AppError as failure:
+            log.warning("events wait", consumer=self._name, why=failure.slug, count=len(messages))
+            await self._later(messages)
+        except Exception as failure:
+            log.exception("events failed", consumer=self._name, count=len(messages))
+            await self._one_by_one(messages, failure)
+        else:
+            for message in messages:
+                telemetry.EVENTS.labels(message.subject, "done").inc()
+                await message.ack()
+
+    async def _one_by_one(self, messages: list[Msg], failure: Exception) -> None:
+        """Finds the delivery that spoils its batch: each is tried alone, the last resort parks."""
+        if len(messages) > 1:
+            for message in messages:
+                await self._settle([message])
+            return
+        delivery = _delivery(messages[0])
+        if delivery.attempt < ATTEMPTS_MAX:
+            await self._later(messages)
+            return
+        await self._park(delivery, f"{type(failure).__name__} at attempt {delivery.attempt}")
+        telemetry.EVENTS.labels(delivery.subject, "parked").inc()
+        await messages[0].term()
+
+    async def _later(self, messages: list[Msg]) -> None:
+        for message in messages:
+            telemetry.EVENTS.labels(message.subject, "later").inc()
+            await message.nak(delay=RETRY_DELAY_S)
+
+
+def _delivery(message: Msg) -> Delivery:
+    attempt = message.metadata.num_delivered or 1
+    headers = {name.lower(): value for name, value in (message.headers or {}).items()}
+    return Delivery(message.subject, message.data, headers, attempt)

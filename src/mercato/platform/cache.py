@@ -1,0 +1,122 @@
+"""Redis as a cache that never lies for long and is never needed.
+
+A value is kept as `<version> <key> <json>`. It is only ever replaced by the same or a newer
+version; a change that was committed leaves a floor (`<version> <key> ` and no value), so that a
+reader that loaded the older one cannot put it back. The key inside guards against a connection
+whose answers have shifted. When Redis is away nobody waits for it: after a failure it is left
+alone for a moment.
+"""
+
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+REST_S: Final = 1.0  # how long a Redis that failed is left alone
+TIMEOUT_S: Final = 0.2
+CONNECTIONS_MAX: Final = 50
+
+# KEYS: keys; ARGV: ttl in ms, then version and value per key.
+_PUT: Final = """
+for i, key in ipairs(KEYS) do
+  local now = redis.call('GET', key)
+  local there = now and tonumber(string.match(now, '^%d+')) or -1
+  local version, value = ARGV[2 * i], ARGV[2 * i + 1]
+  if there < tonumber(version) or (there == tonumber(version) and value ~= '') then
+    redis.call('SET', key, version .. ' ' .. key .. ' ' .. value, 'PX', ARGV[1])
+  end
+end
+"""
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Cache:
+    """Versioned values by key, as JSON, for about `ttl_s` seconds."""
+
+    def __init__(self, redis: Redis, ttl_s: int) -> None:
+        self._redis = redis
+        self._ttl_s = ttl_s
+        self._put = redis.register_script(_PUT)
+        self._rest_until = 0.0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, address: str, *, password: str = "", database: int = 0, ttl_s: int = 300
+    ) -> AsyncIterator["Cache"]:
+        """Opens the cache at `address` (`host:port`); connects at its first use."""
+        host, _, port = address.rpartition(":")
+        pool = BlockingConnectionPool(
+            host=host or "127.0.0.1", port=int(port), password=password or None, db=database,
+            max_connections=CONNECTIONS_MAX, timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0), protocol=2,
+        )  # fmt: skip
+        redis = Redis(connection_pool=pool)
+        try:
+            yield cls(redis, ttl_s)
+        finally:
+            await redis.aclose()
+            await pool.disconnect()
+
+    async def get_many(self, keys: Sequence[str], shape: type[T]) -> dict[str, T]:
+        """Returns what is known of `keys`; nothing when Redis is away."""
+        if not keys or self._resting:
+            return {}
+        try:
+            raw = await self._redis.mget(keys)
+        except (RedisError, OSError, TimeoutError) as failure:
+            self._rest(failure)
+            return {}
+        found = ((key, _read(key, data, shape)) for key, data in zip(keys, raw, strict=True))
+        return {key: value for key, value in found if value is not None}
+
+    async def put_many(self, values: Mapping[str, tuple[int, object]]) -> None:
+        """Stores `key -> (version, value)`, each unless a newer version is there."""
+        encoded = {k: (v, msgspec.json.encode(value)) for k, (v, value) in values.items()}
+        await self._write(encoded)
+
+    async def forget(self, versions: Mapping[str, int]) -> None:
+        """Lets nothing older than `key -> version` be read or stored any more."""
+        await self._write({key: (version, b"") for key, version in versions.items()})
+
+    async def _write(self, values: Mapping[str, tuple[int, bytes]]) -> None:
+        if not values or self._resting:
+            return
+        ttl_ms = int(self._ttl_s * 1000 * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+        arguments: list[int | bytes] = [ttl_ms]
+        for version, value in values.values():
+            arguments += (version, value)
+        try:
+            await self._put(keys=list(values), args=arguments)
+        except (RedisError, OSError, TimeoutError) as failure:
+            self._rest(failure)
+
+    @property
+    def _resting(self) -> bool:
+        return time.monotonic() < self._rest_until
+
+    def _rest(self, failure: Exception) -> None:
+        self._rest_until = time.monotonic() + REST_S
+        log.warning("cache is away", failure=type(failure).__name__)
+
+
+def _read(key: str, data: bytes | str | None, shape: type[T]) -> T | None:
+    if not isinstance(data, bytes):
+        return None
+    _, name, value = data.split(b" ", 2)
+    if name != key.encode() or not value:
+        return None
+    try:
+        return msgspec.json.decode(value, type=shape)
+    except msgspec.DecodeError:
+        return None  # written by another release, whose shape was another one

@@ -1,0 +1,78 @@
+"""Folding: concurrent calls become one call for all of them, each with an answer of its own.
+
+This is group commit when the one call is a transaction, and request batching when it is an RPC.
+Nobody waits for company: a call that finds none under way goes at once, and those that arrive
+meanwhile go together next.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from mercato.kernel.errors import Exhausted
+from mercato.platform.tasks import Tasks
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Fold(Generic[Item, Result]):
+    """Turns `run(items) -> a result or an exception each` into `await fold(item) -> result`.
+
+    At most `size_max` items go into one run, at most `runs_max` runs are under way, and at most
+    `waiting_max` items wait; one more raises Exhausted. A caller that is cancelled stops waiting;
+    its item is run all the same.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        size_max: int = 64,
+        runs_max: int = 1,
+        waiting_max: int = 10_000,
+    ) -> None:
+        self._run = run
+        self._size_max = size_max
+        self._runs_max = runs_max
+        self._waiting_max = waiting_max
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._tasks = Tasks()
+        self._runs = 0
+
+    async def __call__(self, item: Item) -> Result:
+        if len(self._waiting) >= self._waiting_max:
+            raise Exhausted("too many requests are waiting; try again later")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runs < self._runs_max:
+            self._runs += 1
+            self._tasks.start(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._size_max)
+                group = [self._waiting.popleft() for _ in range(size)]
+                results = await self._results([item for item, _ in group])
+                for (_, future), result in zip(group, results, strict=True):
+                    _settle(future, result)
+        finally:
+            self._runs -= 1
+
+    async def _results(self, items: list[Item]) -> Sequence[Result | Exception]:
+        try:
+            return await self._run(items)
+        except Exception as failure:  # noqa: BLE001 - handed on to every caller of the group
+            return [failure] * len(items)
+
+
+def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,0 +1,117 @@
+"""MongoDB: the connection, transactions with a time limit, and what each collection must be."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pymongo
+import structlog
+from pymongo import AsyncMongoClient, IndexModel
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from mercato.platform.settings import SettingsError
+
+Document = dict[str, Any]
+Collection = AsyncCollection[Document]
+Session = AsyncClientSession
+
+# A use case has this long in the database; a transaction is retried within it.
+TIMEOUT_S = 2.5
+# mongod holds what a killed process had locked for this long, at most (PROTOCOL, "Why", 1).
+TRANSACTION_LIFETIME_S_MAX = 5
+
+_UNAUTHORIZED = 13
+_WRITE = WriteConcern(w="majority", j=True)
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a collection must be: its `$jsonSchema` (None: any document) and its indexes."""
+
+    schema: Mapping[str, Any] | None = None
+    indexes: Sequence[IndexModel] = ()
+
+
+class Store:
+    """One service's database."""
+
+    def __init__(self, client: AsyncMongoClient[Document], name: str) -> None:
+        self.client = client
+        self.database: AsyncDatabase[Document] = client.get_database(
+            name, write_concern=_WRITE, read_concern=ReadConcern("majority")
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, uri: str, name: str) -> AsyncIterator["Store"]:
+        """Opens the database `name` behind `uri`; connects at its first use."""
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
+            uri, tz_aware=True, retryWrites=True, serverSelectionTimeoutMS=3000,
+            connectTimeoutMS=3000, appname="mercato",
+        )  # fmt: skip
+        try:
+            yield cls(client, name)
+        finally:
+            await client.close()
+
+    def __getitem__(self, collection: str) -> Collection:
+        return self.database[collection]
+
+    async def ping(self) -> None:
+        with pymongo.timeout(1):
+            await self.client.admin.command("ping")
+
+    async def transaction(self, body: Callable[[Session], Awaitable[T]]) -> T:
+        """Runs `body` in one transaction: majority, journalled, snapshot; gives up after TIMEOUT_S.
+
+        `body` may be run several times and must raise what it meets: an error that it swallows
+        leaves the transaction aborted and the commit looping.
+        """
+        with pymongo.timeout(TIMEOUT_S):
+            async with self.client.start_session() as session:
+                return await session.with_transaction(
+                    body, read_concern=ReadConcern("snapshot"), write_concern=_WRITE
+                )
+
+    async def ensure(self, shapes: Mapping[str, Shape]) -> None:
+        """Creates the collections that are missing and brings validators and indexes up to date."""
+        await self._check_lifetime()
+        there = set(await self.database.list_collection_names())
+        for name, shape in shapes.items():
+            validator = {"$jsonSchema": shape.schema} if shape.schema else {}
+            if name not in there:
+                await self._create(name)
+            await self.database.command("collMod", name, validator=validator)
+            if shape.indexes:
+                await self.database[name].create_indexes(list(shape.indexes))
+
+    async def _create(self, name: str) -> None:
+        try:
+            await self.database.create_collection(name)
+        except (CollectionInvalid, OperationFailure) as failure:
+            if name not in await self.database.list_collection_names():
+                raise
+            log.debug("collection made by another copy", name=name, failure=str(failure))
+
+    async def _check_lifetime(self) -> None:
+        name = "transactionLifetimeLimitSeconds"
+        try:
+            answer = await self.client.admin.command({"getParameter": 1, name: 1})
+        except OperationFailure as failure:
+            if failure.code != _UNAUTHORIZED:
+                raise
+            log.warning("cannot read transactionLifetimeLimitSeconds; it should be 2")
+            return
+        if answer[name] > TRANSACTION_LIFETIME_S_MAX:
+            raise SettingsError(
+                f"mongod's {name} is {answer[name]}: a killed process would block others that "
+                f"long. Start mongod with --setParameter {name}=2"
+            )

@@ -1,0 +1,8 @@
+"""gRPC: the server with its guard, the client with its manners, and errors on the wire."""
+
+from mercato.platform.rpc.client import Channels
+from mercato.platform.rpc.guard import caller, validated
+from mercato.platform.rpc.refusals import refusal_of, status_of
+from mercato.platform.rpc.server import Server
+
+__all__ = ["Channels", "Server", "caller", "refusal_of", "status_of", "validated"]

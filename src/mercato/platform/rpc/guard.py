@@ -1,0 +1,159 @@
+"""The guard at a service's door: deadline, caller, permission, shape; and errors without secrets.
+
+Handlers run shielded: a caller that goes away does not cut a write in two.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, TypeVar
+
+import grpc
+import protovalidate
+import pymongo
+import structlog
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+
+from mercato.kernel.errors import (
+    Forbidden,
+    Invalid,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+)
+from mercato.kernel.identity import Caller, Role, is_id
+from mercato.platform import telemetry
+from mercato.platform.mongo import TIMEOUT_S
+from mercato.platform.rpc.refusals import DETAILS_KEY, status_of, understood
+from mercato.platform.tasks import Tasks
+from mercato.platform.tokens import Tokens
+
+# Only the gateway may speak for a user: `<user id>:<role>`, beside its own service token.
+SPEAKS_FOR_KEY: Final = "x-caller"
+GATEWAY: Final = "gateway"
+
+Method = Callable[[Any, Any], Awaitable[Message]]
+M = TypeVar("M", bound=Message)
+log = structlog.get_logger()
+_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """Returns who asks, inside a handler."""
+    return _caller.get()
+
+
+def validated(message: M) -> M:
+    """Returns `message` when it keeps its rules; else raises Invalid with every bad field."""
+    violations = protovalidate.collect_violations(message)
+    if violations:
+        found = [Violation(_path(v.proto.field), v.proto.message) for v in violations]
+        raise Invalid("some fields break their rules", found)
+    return message
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Stands before every method; one that `allowed` does not name is refused."""
+
+    def __init__(self, tokens: Tokens, allowed: Mapping[str, frozenset[Role]]) -> None:
+        self._tokens = tokens
+        self._allowed = allowed
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.tasks = Tasks()
+        self.draining = False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        path = handler_call_details.method
+        if path.startswith("/grpc."):  # health and reflection are open to all
+            return await continuation(handler_call_details)
+        if path not in self._handlers:
+            inner = await continuation(handler_call_details)
+            if inner.unary_unary is None:
+                return inner
+            self._handlers[path] = grpc.unary_unary_rpc_method_handler(
+                self._guarded(path.rpartition("/")[2], inner.unary_unary),
+                inner.request_deserializer,
+                inner.response_serializer,
+            )
+        return self._handlers[path]
+
+    def _guarded(self, name: str, method: Method) -> Method:
+        async def call(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            started = time.perf_counter()
+            try:
+                answer = await self._admit(name, method, request, context)
+            except Exception as failure:  # noqa: BLE001 - told to the caller, logged if a fault
+                status = _told(name, failure)
+                code = code_pb2.Code.Name(status.code)  # type: ignore[arg-type]
+                _observe(name, code, started)
+                details = ((DETAILS_KEY, status.SerializeToString()),)
+                await context.abort(_CODES[status.code], status.message, details)
+            _observe(name, "OK", started)
+            return answer
+
+        return call
+
+    async def _admit(self, name: str, method: Method, request: Message, context: Any) -> Message:
+        left_s = context.time_remaining()
+        if left_s is None:
+            raise Invalid("this call needs a deadline")
+        if self.draining:
+            raise Unavailable("this service is stopping")
+        metadata = {key: value for key, value in context.invocation_metadata() or ()}
+        telemetry.begin(metadata)
+        asking = self._authenticate(metadata)
+        if asking.role not in self._allowed.get(name, frozenset()):
+            raise Forbidden(f"a {asking.role} may not call {name}")
+        validated(request)
+        _caller.set(asking)
+        with pymongo.timeout(min(TIMEOUT_S, max(left_s, 0.001))):
+            return await asyncio.shield(self.tasks.start(_run(method, request, context)))
+
+    def _authenticate(self, metadata: Mapping[str, str]) -> Caller:
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("send your token as metadata `authorization: Bearer <token>`")
+        asking = self._tokens.caller(token)
+        user_id, _, role = metadata.get(SPEAKS_FOR_KEY, "").partition(":")
+        if not user_id:
+            return asking
+        if asking != Caller(GATEWAY, "service"):
+            raise Forbidden("only the gateway may speak for a user")
+        if not is_id(user_id) or role not in ("customer", "admin"):
+            raise Invalid(f"{SPEAKS_FOR_KEY} must be `<user id>:<role>`")
+        return Caller(user_id, "admin" if role == "admin" else "customer")
+
+
+async def _run(method: Method, request: Message, context: Any) -> Message:
+    return await method(request, context)
+
+
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _told(name: str, failure: Exception) -> Any:
+    if understood(failure) is None:
+        log.error("call failed", method=name, exc_info=failure)
+    return status_of(failure)
+
+
+def _observe(name: str, code: str, started: float) -> None:
+    telemetry.RPC_SECONDS.labels(name, code).observe(time.perf_counter() - started)
+
+
+def _path(path: Any) -> str:
+    """Returns a protovalidate field path as `items[0].quantity`."""
+    text = ""
+    for element in path.elements if path is not None else ():
+        text += ("." if text else "") + element.field_name
+        if element.subscript is not None and element.subscript.field == "index":
+            text += f"[{element.subscript.value}]"
+    return text

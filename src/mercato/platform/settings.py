@@ -1,0 +1,130 @@
+"""The environment, read once at the door of a process: typed, checked, all problems at once."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import msgspec
+from dotenv import dotenv_values
+
+SECRET_BYTES_MIN = 32
+# The one that .env.example shows: good for a look, never for a shop.
+SECRET_SHOWN = "change-me-to-at-least-32-random-bytes"  # noqa: S105
+
+S = TypeVar("S")
+
+
+class Secret(str):
+    """A text that shows itself to nobody by accident."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class SettingsError(Exception):
+    """The environment is wrong; says every problem, one a line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every process of the platform may be told."""
+
+    host: str = "127.0.0.1"  # the address to listen on; a container says 0.0.0.0
+    log_level: str = "info"
+    metrics_port: int = 0  # 0: no metrics server
+    mercato_embedded: bool = False
+    jwt_secret: Secret
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings(Settings):
+    """A process with a database, a cache and an event stream."""
+
+    mongo_uri: Secret = Secret("mongodb://127.0.0.1:27017/?replicaSet=rs0")
+    mongo_db_name: str = "ecommerce"
+    redis_addr: str = "127.0.0.1:6379"
+    redis_password: Secret = Secret("")
+    redis_db: int = 0
+    cache_ttl_s: int = 300
+    nats_url: Secret = Secret("nats://127.0.0.1:4222")
+
+
+def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
+    """Returns `shape` filled from the environment, a `.env` file and `NAME_FILE` secrets.
+
+    The environment goes before `.env`; a variable that is set but empty counts as absent.
+    Raises SettingsError naming every problem.
+    """
+    given = environment if environment is not None else _environment()
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    hints = get_type_hints(shape)
+    for each in dataclasses.fields(shape):  # type: ignore[arg-type]
+        name = each.name.upper()
+        try:
+            text = _text(name, given)
+            if text is not None:
+                values[each.name] = _convert(text, hints[each.name])
+            elif each.default is dataclasses.MISSING and (
+                each.default_factory is dataclasses.MISSING
+            ):
+                problems.append(f"{name} is missing")
+        except (ValueError, OSError) as problem:
+            problems.append(f"{name}: {problem}")
+    problems += _secret_problems(values)
+    if problems:
+        raise SettingsError("the environment is wrong:\n  " + "\n  ".join(problems))
+    return shape(**values)
+
+
+def whole_environment() -> dict[str, str]:
+    """Returns a copy of the process's environment, for handing on to a child."""
+    return dict(os.environ)
+
+
+def _environment() -> dict[str, str]:
+    found = {k: v for k, v in dotenv_values(Path(".env")).items() if v is not None}
+    return found | os.environ
+
+
+def _text(name: str, given: Mapping[str, str]) -> str | None:
+    if given.get(name):
+        return given[name]
+    path = given.get(f"{name}_FILE")
+    return Path(path).read_text().rstrip("\n") if path else None
+
+
+def _convert(text: str, shape: Any) -> Any:
+    if shape is Secret:
+        return Secret(text)
+    if shape is bool:
+        return _truth(text)
+    try:
+        return msgspec.convert(text, shape, strict=False)
+    except msgspec.ValidationError:
+        raise ValueError(f"{text!r} is no {getattr(shape, '__name__', shape)}") from None
+
+
+def _truth(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True}
+    known |= {"0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in known:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return known[text.lower()]
+
+
+def _secret_problems(values: Mapping[str, Any]) -> list[str]:
+    secret = values.get("jwt_secret")
+    if secret is None or values.get("mercato_embedded"):
+        return []
+    if secret == SECRET_SHOWN:
+        return ["JWT_SECRET is the one that the documentation shows: make your own"]
+    if len(secret.encode()) < SECRET_BYTES_MIN:
+        return [f"JWT_SECRET must have at least {SECRET_BYTES_MIN} bytes"]
+    return []

@@ -1,0 +1,1 @@
+"""Accounts: registration, authentication, profiles and roles."""
