@@ -6,6 +6,7 @@ meanwhile go together next.
 """
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -40,6 +41,8 @@ class Fold(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._tasks = Tasks()
         self._runs = 0
+        # A run works for many callers: it takes over no single one's deadline or trace.
+        self._context = contextvars.copy_context()
 
     async def __call__(self, item: Item) -> Result:
         if len(self._waiting) >= self._waiting_max:
@@ -48,7 +51,7 @@ class Fold(Generic[Item, Result]):
         self._waiting.append((item, future))
         if self._runs < self._runs_max:
             self._runs += 1
-            self._tasks.start(self._work())
+            self._context.copy().run(self._tasks.start, self._work())
         return await future
 
     async def _work(self) -> None:
