@@ -6,34 +6,15 @@ from decimal import Decimal
 
 MINOR_MAX = 2**53  # beyond it a JSON reader that thinks in doubles would see another amount
 
-# ISO 4217, the currencies whose minor unit is not a hundredth.
-_DIGITS = dict.fromkeys(
-    [
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "UYI",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    ],
-    0,
-) | dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)
+# ISO 4217: the currencies whose minor unit is not a hundredth.
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS = "BHD IQD JOD KWD LYD OMR TND"
+_DIGITS = dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An amount in minor units: `Money(1999, "EUR")` is 19.99 EUR, `Money(1999, "JPY")` 1999 JPY."""
+    """An amount in minor units: `Money(1999, "EUR")` is 19.99 EUR."""
 
     minor: int
     currency: str

@@ -60,7 +60,7 @@ class Bus:
         return self.client.is_connected
 
     async def until_connected(self) -> None:
-        while not self.client.is_connected:
+        while not self.client.is_connected:  # noqa: ASYNC110 - the client offers no event for it
             await asyncio.sleep(0.05)
 
     async def publish(self, letters: Sequence[Letter]) -> list[bool]:

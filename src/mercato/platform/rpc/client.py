@@ -1,11 +1,12 @@
-"""Channels to the other services: one a target for life, a deadline and an identity on each call."""
+"""Channels to the other services: one for life, with a deadline and an identity on each call."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from mercato.kernel.identity import Caller
 from mercato.platform import telemetry
@@ -48,16 +49,7 @@ OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
-Request = TypeVar("Request", contravariant=True)
-Answer = TypeVar("Answer", covariant=True)
-
-
-class Stub(Protocol[Request, Answer]):
-    """A method of a generated stub."""
-
-    def __call__(
-        self, request: Request, /, *, timeout: float | None = None, metadata: Any = None
-    ) -> Awaitable[Answer]: ...
+Answer = TypeVar("Answer")
 
 
 class Channels:
@@ -78,8 +70,8 @@ class Channels:
 
     async def call(
         self,
-        method: Callable[..., Awaitable[Any]] | Stub[Request, Answer],
-        request: Request,
+        method: Callable[..., Awaitable[Answer]],
+        request: Message,
         *,
         speaks_for: Caller | None = None,
         deadline_s: float = DEADLINE_S,
@@ -93,7 +85,6 @@ class Channels:
         if speaks_for is not None:
             metadata.append((SPEAKS_FOR_KEY, f"{speaks_for.id}:{speaks_for.role}"))
         try:
-            answer: Answer = await method(request, timeout=deadline_s, metadata=tuple(metadata))
+            return await method(request, timeout=deadline_s, metadata=tuple(metadata))
         except grpc.aio.AioRpcError as failure:
             raise refusal_in(failure) from None
-        return answer

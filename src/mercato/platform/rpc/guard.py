@@ -67,16 +67,16 @@ class Guard(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self,
         continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
         ],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
         path = handler_call_details.method
         if path.startswith("/grpc."):  # health and reflection are open to all
             return await continuation(handler_call_details)
         if path not in self._handlers:
             inner = await continuation(handler_call_details)
-            if inner.unary_unary is None:
+            if inner is None or inner.unary_unary is None:
                 return inner
             self._handlers[path] = grpc.unary_unary_rpc_method_handler(
                 self._guarded(path.rpartition("/")[2], inner.unary_unary),
@@ -92,7 +92,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 answer = await self._admit(name, method, request, context)
             except Exception as failure:  # noqa: BLE001 - told to the caller, logged if a fault
                 status = _told(name, failure)
-                code = code_pb2.Code.Name(status.code)  # type: ignore[arg-type]
+                code = code_pb2.Code.Name(status.code)
                 _observe(name, code, started)
                 details = ((DETAILS_KEY, status.SerializeToString()),)
                 await context.abort(_CODES[status.code], status.message, details)

@@ -1,0 +1,83 @@
+"""The order service, put together."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from mercato.events import ProductChanged
+from mercato.kernel.clock import now
+from mercato.order.handler import ALLOWED, OrderHandler, StockListener
+from mercato.order.peers import InventoryCatalogue, Post
+from mercato.order.reconciler import Reconciler
+from mercato.order.repository import SHAPES, MongoOrders
+from mercato.order.usecase import Ordering
+from mercato.pb import order_pb2
+from mercato.pb.inventory_pb2_grpc import InventoryServiceStub
+from mercato.pb.mailer_pb2_grpc import MailerServiceStub
+from mercato.pb.order_pb2_grpc import add_OrderServiceServicer_to_server
+from mercato.pb.user_pb2_grpc import UserServiceStub
+from mercato.platform import dead_letters, telemetry
+from mercato.platform.bus import Bus, Consumer
+from mercato.platform.cache import Cache
+from mercato.platform.dead_letters import DeadLetters
+from mercato.platform.mongo import Store
+from mercato.platform.outbox import Relay
+from mercato.platform.rpc import Channels, Server
+from mercato.platform.run import run, until_ready
+from mercato.platform.settings import StoreSettings, load
+from mercato.platform.tokens import Tokens
+
+NAME = "order"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderSettings(StoreSettings):
+    """The order service's environment."""
+
+    port: int = 50052
+    inventory_service: str = "127.0.0.1:50051"
+    user_service: str = "127.0.0.1:50053"
+    mailer_service: str = "127.0.0.1:50054"
+
+
+async def main() -> None:
+    """Serves until SIGTERM or SIGINT; then finishes what it began."""
+    s = load(OrderSettings)
+    telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
+    tokens = Tokens(s.jwt_secret)
+    channels = Channels(tokens, NAME)
+    async with (
+        Store.open(s.mongo_uri, s.mongo_db_name) as store,
+        Cache.open(
+            s.redis_addr, password=s.redis_password, database=s.redis_db, ttl_s=s.cache_ttl_s
+        ) as cache,
+        Bus.open(s.nats_url, NAME) as bus,
+        channels.open(s.inventory_service) as inventory_channel,
+        channels.open(s.user_service) as user_channel,
+        channels.open(s.mailer_service) as mailer_channel,
+    ):
+        await until_ready(
+            "mongo", lambda: store.ensure(SHAPES | {"dead_letters": dead_letters.SHAPE})
+        )
+        inventory = InventoryServiceStub(inventory_channel)
+        orders = MongoOrders(store, cache)
+        catalogue = InventoryCatalogue(inventory, channels)
+        ordering = Ordering(orders, catalogue, now)
+        post = Post(UserServiceStub(user_channel), MailerServiceStub(mailer_channel), channels)
+        dead = DeadLetters(store["dead_letters"], NAME)
+
+        def forget_price(payload: bytes) -> None:
+            catalogue.changed(msgspec.json.decode(payload, type=ProductChanged).product_id)
+
+        server = Server(order_pb2.DESCRIPTOR.services_by_name["OrderService"], tokens, ALLOWED)
+        add_OrderServiceServicer_to_server(OrderHandler(ordering, s.currency), server.grpc)
+        async with server.listen(s.host, s.port):
+            await run(
+                Relay(orders.outbox, bus, cache, name=NAME, mail=post).run(),
+                Consumer(
+                    bus, NAME, StockListener.SUBJECTS, StockListener(ordering, dead), dead.keep
+                ).run(),
+                Reconciler(orders.outbox, ordering, inventory, channels).run(),
+                bus.watch(ProductChanged.subject, forget_price),
+                name=NAME,
+            )
