@@ -1,0 +1,1 @@
+"""The `mercato` command; a further command is one more line in `app.py` and one more file."""

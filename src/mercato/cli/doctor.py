@@ -1,0 +1,29 @@
+"""`mercato doctor`: what keeps the platform from running here, and the command that mends it."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mercato.cli.terminal import DataDir, Json, console, say_json
+from mercato.embedded import state
+from mercato.embedded.doctor import examine
+from mercato.embedded.plan import GATEWAY_PORT
+
+
+def doctor(
+    *,
+    port: Annotated[int, Parameter(help="The gateway's port.")] = GATEWAY_PORT,
+    data_dir: DataDir = state.DEFAULT_DATA_DIR,
+    json: Json = False,
+) -> int:
+    """Examine this machine: what is missing, and the command that mends it."""
+    checks = examine(data_dir, port)
+    if json:
+        say_json(checks)
+    else:
+        for check in checks:
+            mark = "[green]ok     [/]" if check.ok else "[red]problem[/]"
+            console.print(f"{mark} {check.name:<14} {check.detail}")
+            if not check.ok:
+                console.print(f"        [bold]{check.remedy}[/]")
+    return 0 if all(check.ok for check in checks) else 1

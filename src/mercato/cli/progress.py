@@ -1,0 +1,87 @@
+"""Shows a platform come up: a live table on a terminal, plain lines anywhere else."""
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from mercato.embedded.state import Phase, PlatformState
+
+
+class Progress:
+    """`tell` fits `Platform.open`; after `finish` it reports only deaths and returns."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._started = False
+        self._stopping = False
+        self._parts: dict[str, tuple[Phase, str]] = {}
+        self._spinner = Spinner("dots")
+        animated = console.is_terminal and not quiet
+        self._live = Live(console=console, get_renderable=self._table) if animated else None
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    def tell(self, name: str, phase: Phase, detail: str) -> None:
+        """A part has changed."""
+        came_back = phase == "ready" and self._parts.get(name, (phase, ""))[0] == "restarting"
+        if not (phase == "starting" and name in self._parts):  # the cause of a restart stays shown
+            self._parts[name] = (phase, detail)
+        if self._stopping:
+            return
+        if phase == "restarting" or (came_back and self._started):
+            self._console.print(f"[yellow]{name}[/] {phase}: {detail}")
+        elif phase == "ready" and not (self._live or self._quiet):
+            self._console.print(f"{name} ready in {detail}")
+
+    def finish(self) -> None:
+        """Ends the live view: all is ready, or nothing will be."""
+        self._started = True
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def stopping(self) -> None:
+        """The user wants it to end."""
+        self._stopping = True
+        self.finish()
+        self._console.print("stopping; once more to stop at once")
+
+    def _table(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for name, (phase, detail) in self._parts.items():
+            mark = Text("✓", style="green") if phase == "ready" else self._spinner
+            table.add_row(mark, name, Text(f"{phase} {detail}", style="dim"))
+        return table
+
+
+def summarise(console: Console, known: PlatformState) -> None:
+    """The addresses of everything, and the demo logins."""
+    table = Table.grid(padding=(0, 2))
+    for name, url in known.urls.items():
+        table.add_row(name, f"[bold]{url}[/]")
+    for name, variable in (("mongo", "MONGO_URI"), ("redis", "REDIS_ADDR"), ("nats", "NATS_URL")):
+        yours = variable in known.external  # may hold a password
+        table.add_row(name, f"yours ({variable})" if yours else known.environment[variable])
+    for name, part in known.parts.items():
+        if "grpc" in part.ports:
+            grpc, metrics = part.ports["grpc"], part.ports["metrics"]
+            table.add_row(name, f"grpc 127.0.0.1:{grpc}, http://127.0.0.1:{metrics}/metrics")
+    for email, password in known.logins.items():
+        table.add_row("log in as", f"{email}  {password}")
+    console.print(table)

@@ -1,0 +1,44 @@
+"""What every command shares: its options, and how it speaks to people and to programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+
+from mercato.embedded.errors import PlatformError
+from mercato.platform.settings import SettingsError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DataDir = Annotated[
+    Path,
+    Parameter(
+        name="--data-dir",
+        env_var="MERCATO_DATA_DIR",
+        help="The folder with all data, logs and ports of the platform.",
+    ),
+]
+Json = Annotated[bool, Parameter(name="--json", help="Answer with JSON, for programs.")]
+
+
+def say_json(content: object) -> None:
+    """The answer for programs, on standard output."""
+    text = msgspec.json.format(msgspec.json.encode(content)).decode()
+    console.print(text, markup=False)
+
+
+def explain(failure: Exception) -> bool:
+    """Shows an expected failure with its remedy; false for any other, which is a defect."""
+    if not isinstance(failure, PlatformError | SettingsError):
+        return False
+    errors.print(f"[bold red]error:[/] {_plain(str(failure))}")
+    if isinstance(failure, PlatformError) and failure.remedy:
+        errors.print(_plain(failure.remedy), style="dim")
+    return True
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,40 @@
+"""What the embedded runtime is told by the environment, a `.env` file or the supervisor."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from mercato.platform.settings import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Servers of yours, to be used instead of ours, and how to talk to them; empty: not given."""
+
+    mongo_uri: Secret = Secret("")
+    mongo_db_name: str = "ecommerce"
+    redis_addr: str = ""
+    redis_password: Secret = Secret("")
+    redis_db: int = 0
+    nats_url: Secret = Secret("")
+    smtp_host: str = ""
+    smtp_port: str = ""
+    smtp_username: str = ""
+    smtp_password: Secret = Secret("")
+    smtp_tls: str = ""
+    smtp_from: str = ""
+    mailbox_api: str = ""
+    jwt_secret: Secret = Secret("")
+
+    def environment(self) -> dict[str, str]:
+        """The variables to hand on, those that are given."""
+        values = dataclasses.asdict(self)
+        return {name.upper(): str(value) for name, value in values.items() if value != ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxSettings:
+    """Where the mailbox listens (loopback ports) and where it keeps its messages."""
+
+    port: int
+    smtp_port: int
+    mailbox_dir: str
