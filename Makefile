@@ -1,0 +1,70 @@
+# `make` lists the targets. All that is installed goes to .venv, from hash-locked wheels.
+# PYTHON=python3.12 chooses another interpreter, ARGS=... goes to `mercato up` or to pytest.
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := --quiet --only-binary :all: --require-hashes
+
+# What is installed stands in these stamps; they are older than a lock file that has changed.
+RUNTIME := $(VENV)/.runtime
+EVERYTHING := $(VENV)/.everything
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check fmt proto lock
+
+help: ## List the targets
+	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-6s  %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))
+
+setup: $(EVERYTHING) ## Install all that running, testing and checking needs into .venv
+
+run: $(RUNTIME) ## Start the whole platform; Ctrl-C stops it (ARGS="--port 8081")
+	@exec $(BIN)/mercato up $(ARGS)
+
+test: $(EVERYTHING) ## Run every test against the real servers (ARGS="tests/order -k cancel")
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(EVERYTHING) ## Check format, lint, types, import contracts, style, generated code, YAML
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest --quiet tests/test_tidy.py
+	$(BIN)/python tools/generate_pb.py --check
+	$(BIN)/yamllint --strict .
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+fmt: $(EVERYTHING) ## Format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+proto: $(EVERYTHING) ## Generate src/mercato/pb from its .proto files
+	$(BIN)/python tools/generate_pb.py
+
+lock: ## Renew requirements/*.lock (needs uv; ARGS=--upgrade takes newer versions)
+	@requirements/lock $(ARGS)
+
+$(RUNTIME): requirements/run.lock pyproject.toml | $(BIN)/python
+	@echo "installing what Mercato needs to run (once; about 200 MB) ..."
+	@$(PIP) install $(LOCKED) -r requirements/run.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(EVERYTHING): requirements/dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing what Mercato and its tests need (once; about 300 MB) ..."
+	@$(PIP) install $(LOCKED) -r requirements/dev.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@ $(RUNTIME)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Mercato needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "this Python cannot make virtual environments; on Debian and Ubuntu mend it with:" >&2; \
+		echo "  apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
