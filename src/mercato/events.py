@@ -25,6 +25,19 @@ class UserRegistered(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UserChanged(Fact):
+    """Told by user when somebody's profile or password is another one."""
+
+    subject: ClassVar[str] = "user.changed"
+    user_id: str
+    version: int
+
+    @property
+    def about(self) -> str:
+        return f"{self.user_id}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProductChanged(Fact):
     """Told by inventory when the catalogue's page of a product is another one."""
 

@@ -1,0 +1,79 @@
+"""The user service's front door: its gRPC methods, and the roles that may call them."""
+
+from typing import Any, Final, Protocol
+
+from mercato.kernel.clock import rfc3339
+from mercato.kernel.identity import Role
+from mercato.pb import user_pb2 as pb
+from mercato.pb.user_pb2_grpc import UserServiceServicer
+from mercato.platform.rpc import caller
+from mercato.platform.tokens import ACCESS_TTL_S
+from mercato.user.model import Profile, UserRole
+from mercato.user.usecase import Accounts, Registration, Wish
+
+_ANYBODY: Final[frozenset[Role]] = frozenset(("customer", "admin", "service"))
+
+# Before they log in people are nobody: the gateway then calls in its own name.
+ALLOWED: Final[dict[str, frozenset[Role]]] = {
+    "RegisterUser": _ANYBODY,
+    "AuthenticateUser": _ANYBODY,
+    "GetUserProfile": _ANYBODY,
+    "UpdateUserProfile": frozenset(("customer", "admin")),
+    "BatchGetUserProfiles": frozenset(("service",)),
+}
+
+
+class Mint(Protocol):
+    def access(self, user_id: str, role: Role) -> str: ...
+
+
+class UserHandler(UserServiceServicer):
+    """Each method is one verb of `Accounts`."""
+
+    def __init__(self, accounts: Accounts, tokens: Mint) -> None:
+        self._accounts = accounts
+        self._tokens = tokens
+
+    async def RegisterUser(self, request: pb.UserRequest, context: Any) -> pb.UserResponse:
+        role: UserRole = "admin" if request.role == "admin" else "customer"
+        wish = Registration(request.email, request.password, request.username, role)
+        who = await self._accounts.register(wish, caller())
+        return pb.UserResponse(id=who.id, message="User registered successfully")
+
+    async def AuthenticateUser(self, request: pb.AuthRequest, context: Any) -> pb.AuthResponse:
+        login = request.email or request.username
+        who = await self._accounts.authenticate(login, request.password)
+        return pb.AuthResponse(
+            token=self._tokens.access(who.id, who.role),
+            message="Authenticated successfully",
+            expires_in=ACCESS_TTL_S,
+        )
+
+    async def GetUserProfile(self, request: pb.UserID, context: Any) -> pb.UserProfile:
+        return _message(await self._accounts.profile(request.id, caller()))
+
+    async def UpdateUserProfile(
+        self, request: pb.UpdateProfileRequest, context: Any
+    ) -> pb.UserProfile:
+        wish = Wish(
+            username=request.username if request.HasField("username") else None,
+            email=request.email if request.HasField("email") else None,
+            password=request.password if request.HasField("password") else None,
+            current_password=(
+                request.current_password if request.HasField("current_password") else None
+            ),
+        )
+        return _message(await self._accounts.update(request.id, wish, caller()))
+
+    async def BatchGetUserProfiles(
+        self, request: pb.BatchGetUserProfilesRequest, context: Any
+    ) -> pb.BatchGetUserProfilesResponse:
+        found = await self._accounts.profiles(request.ids)
+        return pb.BatchGetUserProfilesResponse(profiles=[_message(who) for who in found])
+
+
+def _message(who: Profile) -> pb.UserProfile:
+    return pb.UserProfile(
+        id=who.id, username=who.username, email=who.email, role=who.role,
+        created_at=rfc3339(who.created_at), version=who.version,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""The user service, put together."""
+
+import contextlib
+from dataclasses import dataclass
+from functools import partial
+
+from mercato.kernel import clock
+from mercato.pb import user_pb2
+from mercato.pb.mailer_pb2_grpc import MailerServiceStub
+from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
+from mercato.platform import telemetry
+from mercato.platform.bus import Bus
+from mercato.platform.cache import Cache
+from mercato.platform.mongo import Store
+from mercato.platform.outbox import Outbox, Relay
+from mercato.platform.rpc import Channels, Server
+from mercato.platform.run import run, until_ready
+from mercato.platform.settings import Secret, StoreSettings, load
+from mercato.platform.tokens import Tokens
+from mercato.user.handler import ALLOWED, UserHandler
+from mercato.user.model import OPERATOR, EmailTaken
+from mercato.user.passwords import Passwords
+from mercato.user.repository import OUTBOX, SHAPES, MongoUsers
+from mercato.user.usecase import Accounts, Registration
+from mercato.user.welcome import WelcomeMails
+
+NAME = "user"
+SERVICE = user_pb2.DESCRIPTOR.services_by_name["UserService"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSettings(StoreSettings):
+    """The demo accounts are made in the embedded platform only."""
+
+    port: int = 50053
+    mailer_service: str = "127.0.0.1:50054"
+    demo_admin_email: str = ""
+    demo_admin_password: Secret = Secret("")
+    demo_customer_email: str = ""
+    demo_customer_password: Secret = Secret("")
+
+
+async def main() -> None:
+    """Serves until SIGTERM; returns once everything that was begun is done."""
+    settings = load(UserSettings)
+    telemetry.start(
+        NAME, level=settings.log_level, host=settings.host, metrics_port=settings.metrics_port
+    )
+    tokens = Tokens(settings.jwt_secret)
+    channels = Channels(tokens, NAME)
+    async with (
+        Store.open(settings.mongo_uri, settings.mongo_db_name) as store,
+        Cache.open(
+            settings.redis_addr, password=settings.redis_password,
+            database=settings.redis_db, ttl_s=settings.cache_ttl_s,
+        ) as cache,
+        Bus.open(settings.nats_url, NAME) as bus,
+        channels.open(settings.mailer_service) as mailer,
+    ):  # fmt: skip
+        await until_ready("mongo", lambda: store.ensure(SHAPES))
+        outbox = Outbox(store[OUTBOX])
+        accounts = Accounts(MongoUsers(store, outbox, cache), Passwords(), clock.now)
+        await until_ready("mongo", partial(_make_demo_accounts, accounts, settings))
+        mails = WelcomeMails(channels, MailerServiceStub(mailer))
+        relay = Relay(outbox, bus, cache, name=OUTBOX, mail=mails)
+        server = Server(SERVICE, tokens, ALLOWED)
+        add_UserServiceServicer_to_server(UserHandler(accounts, tokens), server.grpc)
+        async with server.listen(settings.host, settings.port):
+            await run(relay.run(), name=NAME)
+
+
+async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:
+    if not settings.mercato_embedded:
+        return
+    wishes = (
+        Registration(settings.demo_admin_email, settings.demo_admin_password, role="admin"),
+        Registration(settings.demo_customer_email, settings.demo_customer_password),
+    )
+    for wish in wishes:
+        if wish.email and wish.password:
+            with contextlib.suppress(EmailTaken):
+                await accounts.register(wish, OPERATOR)

@@ -1,0 +1,65 @@
+"""Passwords: argon2id in a few threads; what other systems hashed with bcrypt is taken over."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from pwdlib import PasswordHash
+from pwdlib.exceptions import PwdlibError
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib.hashers.bcrypt import BcryptHasher
+
+from mercato.kernel.errors import Exhausted
+
+# OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, two passes, one lane (about 45 ms).
+MEMORY_KIB: Final = 19 * 1024
+PASSES: Final = 2
+LANES: Final = 1
+
+WORKERS: Final = 2
+# Whoever stood further back than this would not be served before the deadline.
+WAITING_MAX: Final = 64
+
+T = TypeVar("T")
+
+
+class Passwords:
+    """Hashes and checks passwords off the event loop, at most WAITING_MAX at a time."""
+
+    def __init__(self) -> None:
+        argon2 = Argon2Hasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
+        self._hashes = PasswordHash((argon2, BcryptHasher()))
+        self._nobodys = self._hashes.hash(secrets.token_hex())
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="passwords")
+        self._waiting = 0
+
+    async def hash(self, password: str) -> str:
+        """Returns the argon2id hash of `password`; raises Exhausted when too many wait."""
+        return await self._work(lambda: self._hashes.hash(password))
+
+    async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+        """Returns whether `password` fits `stored`, and a better hash of it to store instead.
+
+        None, nobody's hash, takes as long as another and never fits. Raises Exhausted.
+        """
+        return await self._work(lambda: self._check(password, stored))
+
+    def _check(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+        if stored is not None:
+            try:
+                return self._hashes.verify_and_update(password, stored)
+            except (ValueError, PwdlibError):
+                pass  # more than bcrypt's 72 bytes, or no hash that we know: it does not fit
+        self._hashes.verify(password, self._nobodys)
+        return False, None
+
+    async def _work(self, job: Callable[[], T]) -> T:
+        if self._waiting >= WAITING_MAX:
+            raise Exhausted("too many passwords are being checked; try again later")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+        finally:
+            self._waiting -= 1

@@ -1,0 +1,38 @@
+"""Welcome mails on their way to the mailer."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from mercato.kernel.errors import AppError
+from mercato.pb import mailer_pb2
+from mercato.pb.mailer_pb2_grpc import MailerServiceStub
+from mercato.platform.outbox import Row
+from mercato.platform.rpc import Channels
+
+log = structlog.get_logger()
+
+
+class WelcomeMails:
+    """Puts mail rows into the mailer's queue, where each id is stored once."""
+
+    def __init__(self, channels: Channels, mailer: MailerServiceStub) -> None:
+        self._channels = channels
+        self._mailer = mailer
+
+    async def __call__(self, rows: Sequence[Row]) -> set[str]:
+        """Returns the ids of the rows that the mailer has: all, or none while it is away."""
+        request = mailer_pb2.QueueMailsRequest(mails=[_mail(row) for row in rows])
+        try:
+            await self._channels.call(self._mailer.QueueMails, request)
+        except AppError as refusal:
+            log.warning("mails wait", why=refusal.slug, count=len(rows))
+            return set()
+        return {row.id for row in rows}
+
+
+def _mail(row: Row) -> mailer_pb2.Mail:
+    return mailer_pb2.Mail(
+        id=row.id, template=row.subject,
+        to_email=row.payload["to_email"], username=row.payload["username"],
+    )  # fmt: skip
