@@ -12,6 +12,7 @@ COMMANDS = {
     "logs": "Show what the parts log.",
     "doctor": "Examine this machine: what is missing, and the command that mends it.",
     "serve": "Run one service as in production.",
+    "health": "Ask one service of this machine whether it does its work.",
 }
 
 app = App(

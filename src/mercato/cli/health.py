@@ -1,0 +1,62 @@
+"""`mercato health`: whether one service does its work now; for a container's health check."""
+
+import asyncio
+from collections.abc import Awaitable
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from mercato.cli.terminal import DataDir, console
+from mercato.embedded import probes, state
+from mercato.embedded.errors import PlatformError
+
+# Where the services listen unless they are told otherwise.
+PORTS = {"gateway": 8080, "inventory": 50051, "order": 50052, "user": 50053, "mailer": 50054}
+ANSWER_TIMEOUT_S = 3.0
+FIRST_PROCESS = Path("/proc/1/cmdline")
+
+Service = Literal["user", "inventory", "order", "mailer", "gateway"]
+
+
+def health(
+    service: Annotated[
+        Service | None, Parameter(help="Which one; in a container, the one that it serves.")
+    ] = None,
+    *,
+    port: Annotated[
+        int | None, Parameter(env_var="PORT", help="Its port, if not the recorded or usual one.")
+    ] = None,
+    data_dir: DataDir = state.DEFAULT_DATA_DIR,
+) -> int:
+    """Ask one service of this machine whether it does its work; exit code 0 yes, 1 no."""
+    name = service or served_by(FIRST_PROCESS)
+    use = "http" if name == "gateway" else "grpc"
+    port = port or _recorded(data_dir, name).get(use) or PORTS[name]
+    answer = probes.http_ok(port, "/readyz") if use == "http" else probes.serving(port)
+    well = asyncio.run(_in_time(answer))
+    console.print(f"{name} on port {port} {'works' if well else 'does not work'}")
+    return 0 if well else 1
+
+
+def served_by(command_line: Path) -> str:
+    """The service that a process (its /proc/PID/cmdline) runs; raises PlatformError if none."""
+    words = command_line.read_bytes().decode(errors="replace").split("\0")
+    name = next((after for word, after in pairwise(words) if word == "serve"), "")
+    if name not in PORTS:
+        raise PlatformError("this is no container of one service", "name it: mercato health order")
+    return name
+
+
+def _recorded(data_dir: Path, name: str) -> dict[str, int]:
+    known = state.read(data_dir)
+    return known.parts[name].ports if known and known.alive and name in known.parts else {}
+
+
+async def _in_time(answer: Awaitable[bool]) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            return await answer
+    except TimeoutError:
+        return False
