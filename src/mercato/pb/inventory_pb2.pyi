@@ -89,6 +89,8 @@ Global___ProductID: _TypeAlias = ProductID  # noqa: Y015
 
 @_typing.final
 class CreateProductRequest(_message.Message):
+    """Where an upsert finds its sku in the catalogue, absent fields are left as they are."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -108,17 +110,28 @@ class CreateProductRequest(_message.Message):
         self,
         *,
         name: _builtins.str = ...,
-        description: _builtins.str = ...,
-        category: _builtins.str = ...,
-        stock: _builtins.int = ...,
+        description: _builtins.str | None = ...,
+        category: _builtins.str | None = ...,
+        stock: _builtins.int | None = ...,
         sku: _builtins.str = ...,
         price: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["price", b"price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_description", b"_description", "_stock", b"_stock", "category", b"category", "description", b"description", "price", b"price", "stock", b"stock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "description", b"description", "name", b"name", "price", b"price", "sku", b"sku", "stock", b"stock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_category", b"_category", "_description", b"_description", "_stock", b"_stock", "category", b"category", "description", b"description", "name", b"name", "price", b"price", "sku", b"sku", "stock", b"stock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__category: _TypeAlias = _typing.Literal["category"]  # noqa: Y015
+    _WhichOneofArgType__category: _TypeAlias = _typing.Literal["_category", b"_category"]  # noqa: Y015
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    _WhichOneofReturnType__stock: _TypeAlias = _typing.Literal["stock"]  # noqa: Y015
+    _WhichOneofArgType__stock: _TypeAlias = _typing.Literal["_stock", b"_stock"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__category) -> _WhichOneofReturnType__category | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stock) -> _WhichOneofReturnType__stock | None: ...
 
 Global___CreateProductRequest: _TypeAlias = CreateProductRequest  # noqa: Y015
 

@@ -1,0 +1,63 @@
+"""The inventory service, put together."""
+
+from dataclasses import dataclass
+
+from mercato.inventory.handler import ALLOWED, InventoryHandler, OrderListener
+from mercato.inventory.repository import SHAPES, MongoProducts, MongoStock
+from mercato.inventory.usecase import Catalogue, Warehouse
+from mercato.kernel.clock import now
+from mercato.pb import inventory_pb2
+from mercato.pb.inventory_pb2_grpc import add_InventoryServiceServicer_to_server
+from mercato.platform import dead_letters, telemetry
+from mercato.platform.bus import Bus, Consumer
+from mercato.platform.cache import Cache
+from mercato.platform.dead_letters import DeadLetters
+from mercato.platform.mongo import Store
+from mercato.platform.outbox import Outbox, Relay
+from mercato.platform.rpc import Server
+from mercato.platform.run import run, until_ready
+from mercato.platform.settings import StoreSettings, load
+from mercato.platform.tokens import Tokens
+
+NAME = "inventory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventorySettings(StoreSettings):
+    """The inventory service's environment."""
+
+    port: int = 50051
+
+
+async def main() -> None:
+    """Serves until SIGTERM or SIGINT; then finishes what it began."""
+    s = load(InventorySettings)
+    telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
+    tokens = Tokens(s.jwt_secret)
+    async with (
+        Store.open(s.mongo_uri, s.mongo_db_name) as store,
+        Cache.open(
+            s.redis_addr, password=s.redis_password, database=s.redis_db, ttl_s=s.cache_ttl_s
+        ) as cache,
+        Bus.open(s.nats_url, NAME) as bus,
+    ):
+        await until_ready(
+            "mongo", lambda: store.ensure(SHAPES | {"dead_letters": dead_letters.SHAPE})
+        )
+        outbox = Outbox(store["inventory_outbox"])
+        catalogue = Catalogue(MongoProducts(store, cache, outbox), now)
+        warehouse = Warehouse(MongoStock(store, cache, outbox))
+        dead = DeadLetters(store["dead_letters"], NAME)
+        listener = OrderListener(warehouse, dead)
+        server = Server(
+            inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"], tokens, ALLOWED
+        )
+        add_InventoryServiceServicer_to_server(
+            InventoryHandler(catalogue, warehouse, s.currency), server.grpc
+        )
+        async with server.listen(s.host, s.port):
+            await run(
+                Relay(outbox, bus, cache, name=NAME).run(),
+                Consumer(bus, NAME, OrderListener.SUBJECTS, listener, dead.keep).run(),
+                name=NAME,
+            )

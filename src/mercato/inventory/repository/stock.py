@@ -1,0 +1,123 @@
+"""Reservations in MongoDB: a batch of facts is decided and written in one transaction."""
+
+from collections.abc import Mapping, Sequence
+
+from bson import ObjectId
+from pymongo import ReplaceOne, UpdateOne
+
+from mercato.events import OrderCreated, OrderFact
+from mercato.inventory.model import Desk, Move, Reservation, Unfit
+from mercato.inventory.repository.documents import (
+    cache_key,
+    move_document,
+    reservation_document,
+    reservation_of,
+)
+from mercato.kernel.clock import now
+from mercato.platform import telemetry
+from mercato.platform.cache import Cache
+from mercato.platform.mongo import Session, Store
+from mercato.platform.outbox import Outbox, Row, tell
+
+
+class StockMovedMeanwhile(RuntimeError):
+    """A product had fewer units than the decision was made on; the batch must be decided again."""
+
+
+class MongoStock:
+    """The collections `reservations` and `stock_ledger`, and the stock in `products`."""
+
+    def __init__(self, store: Store, cache: Cache, outbox: Outbox) -> None:
+        self._store = store
+        self._products = store["products"]
+        self._reservations = store["reservations"]
+        self._ledger = store["stock_ledger"]
+        self._cache = cache
+        self._outbox = outbox
+
+    async def reservation(self, order_id: str) -> Reservation | None:
+        document = await self._reservations.find_one({"_id": ObjectId(order_id)})
+        return reservation_of(document) if document else None
+
+    async def settle(self, facts: Sequence[OrderFact | Unfit]) -> None:
+        """Decides `facts` in their order and writes what follows, or nothing of it."""
+        stale = await self._store.transaction(lambda session: self._settle(facts, session))
+        telemetry.GROUP_SIZE.labels("stock").observe(len(facts))
+        self._outbox.told_soon()
+        await self._cache.forget(stale)
+
+    async def _settle(self, facts: Sequence[OrderFact | Unfit], session: Session) -> dict[str, int]:
+        desk = await self._load(facts, session)
+        for fact in facts:
+            desk.settle(fact)
+        versions = await self._move(_net(desk.moves), session)
+        await self._book(desk, session)
+        rows = (_answer(fact, desk, versions) for fact in desk.answers.values())
+        await self._outbox.add_again(rows, session)
+        return {cache_key(product_id): version for product_id, version in versions.items()}
+
+    async def _load(self, facts: Sequence[OrderFact | Unfit], session: Session) -> Desk:
+        """Returns a desk with the reservations of the orders at hand and the stock they want."""
+        orders = list({ObjectId(fact.order_id) for fact in facts})
+        documents = await self._reservations.find(
+            {"_id": {"$in": orders}}, session=session
+        ).to_list()
+        wanted = list({
+            ObjectId(item.product_id)
+            for fact in facts if isinstance(fact, OrderCreated)
+            for item in fact.items
+        })  # fmt: skip
+        found = self._products.find(
+            {"_id": {"$in": wanted}, "retired": False}, {"stock": 1}, session=session
+        )
+        stock = {str(document["_id"]): document["stock"] for document in await found.to_list()}
+        reservations = {r.order_id: r for r in map(reservation_of, documents)}
+        return Desk(reservations, stock)
+
+    async def _move(self, net: Mapping[str, int], session: Session) -> dict[str, int]:
+        """Changes the stock of each product by its net delta; returns the products' new versions.
+
+        The condition `stock >= what is taken` holds by the snapshot that the desk decided on. It
+        stands here all the same: the database has the last word.
+        """
+        if not net:
+            return {}
+        at = now()
+        changes = [
+            UpdateOne(
+                {"_id": ObjectId(product_id), "stock": {"$gte": max(-delta, 0)}},
+                {"$inc": {"stock": delta, "version": 1}, "$set": {"updated_at": at}},
+            )
+            for product_id, delta in net.items()
+        ]
+        result = await self._products.bulk_write(changes, ordered=False, session=session)
+        if result.matched_count != len(changes):
+            raise StockMovedMeanwhile("a product has fewer units than were decided on")
+        ids = [ObjectId(product_id) for product_id in net]
+        found = self._products.find({"_id": {"$in": ids}}, {"version": 1}, session=session)
+        return {str(document["_id"]): document["version"] for document in await found.to_list()}
+
+    async def _book(self, desk: Desk, session: Session) -> None:
+        at = now()
+        books = [
+            ReplaceOne({"_id": ObjectId(order_id)}, reservation_document(booked, at), upsert=True)
+            for order_id, booked in desk.touched.items()
+        ]
+        if books:
+            await self._reservations.bulk_write(books, ordered=False, session=session)
+        if desk.moves:
+            lines = [move_document(move, at) for move in desk.moves]
+            await self._ledger.insert_many(lines, ordered=False, session=session)
+
+
+def _net(moves: Sequence[Move]) -> dict[str, int]:
+    """Returns the sum of the moves per product, in the products' order so that locks meet less."""
+    net: dict[str, int] = {}
+    for move in moves:
+        net[move.product_id] = net.get(move.product_id, 0) + move.delta
+    return dict(sorted(net.items()))
+
+
+def _answer(fact: OrderFact, desk: Desk, versions: Mapping[str, int]) -> Row:
+    products = desk.reservations[fact.order_id].items
+    return tell(fact, stale={cache_key(p): versions[p] for p in products if p in versions})
