@@ -1,0 +1,1 @@
+"""Every part is tested against the real servers; nothing leaves loopback."""
