@@ -1,0 +1,151 @@
+"""Builds a mail's bytes from its content: templates, MIME parts, and a head that is counted.
+
+The templates' blocks are HTML comments (`<!--% if x %-->`), so that the CSS can be inlined once
+into the template, at the start, and not into every mail.
+"""
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.header import Header
+from email.headerregistry import Address
+from email.message import Message
+from email.parser import BytesHeaderParser
+from email.policy import compat32
+from email.utils import format_datetime, getaddresses
+from importlib import resources
+from typing import Any, Final
+
+from css_inline import CSSInliner
+from jinja2 import DictLoader, Environment, StrictUndefined, Template
+
+from mercato.kernel.errors import Invalid
+from mercato.mailer.model import Mail, Templated, Written, head_violations
+from mercato.mailer.plaintext import plaintext
+
+SUBJECTS: Final = {
+    "welcome": "Welcome to {shop}",
+    "order-confirmed": "Order {id} confirmed",
+    "order-cancelled": "Order {id} cancelled",
+    "order-completed": "Order {id} completed",
+}
+HEAD: Final = (
+    *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"),
+    *("MIME-Version", "Content-Type"),
+)
+REASONS: Final = {
+    "out_of_stock": "we do not have enough left of what you ordered",
+    "unknown_product": "something that you ordered is no longer in our catalogue",
+    "cancelled_by_customer": "you cancelled it yourself",
+    "cancelled_by_shop": "the shop cancelled it",
+    "invalid_event": "we could not process it",
+}
+
+_POLICY: Final = compat32.clone(linesep="\r\n", mangle_from_=False, raise_on_defect=True)
+_INCLUDE: Final = re.compile(r"<!-- (\S+) -->")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What goes to the mail server: one sender, one recipient, and bytes with CRLF line ends."""
+
+    sender: str
+    recipient: str
+    content: bytes
+
+
+class Composer:
+    """Builds letters from `sender`; a template that does not parse is found at the start."""
+
+    def __init__(self, sender: Address) -> None:
+        self._sender = sender
+        self._shop = sender.display_name or sender.domain
+        self._html, self._text = _templates()
+
+    def __call__(self, mail: Mail) -> Letter:
+        """Returns `mail` as a letter; raises Invalid or a TemplateError when it cannot be built."""
+        if isinstance(mail.content, Written):
+            subject, html = mail.content.subject, mail.content.html
+            text = plaintext(html)
+        else:
+            subject, html, text = self._written(mail.content)
+        violations = tuple(head_violations(mail.to_email, subject))
+        if violations:
+            raise Invalid("the mail's head cannot be written", violations)
+        content = self._message(mail, subject, text, html).as_bytes(policy=_POLICY)
+        _count_head(content, mail.to_email)
+        return Letter(self._sender.addr_spec, mail.to_email, content)
+
+    def _written(self, content: Templated) -> tuple[str, str, str]:
+        name, order = content.template, content.order
+        subject = SUBJECTS[name].format(shop=self._shop, id=order.id if order else "")
+        values: dict[str, Any] = {
+            "shop": self._shop,
+            "subject": subject,
+            "username": content.username,
+            "order": order,
+            "reason": REASONS.get(order.reason, "") if order else "",
+        }
+        return subject, self._html[name].render(values), self._text[name].render(values)
+
+    def _message(self, mail: Mail, subject: str, text: str, html: str) -> Message:
+        message = Message(policy=_POLICY)
+        message["From"] = str(self._sender)
+        message["To"] = str(Address(addr_spec=mail.to_email))
+        message["Subject"] = Header(subject, "us-ascii" if subject.isascii() else "utf-8")  # type: ignore[assignment]
+        message["Date"] = format_datetime(mail.created_at)
+        message["Message-ID"] = f"<{mail.message_id}>"
+        message["Auto-Submitted"] = "auto-generated"
+        message["MIME-Version"] = "1.0"
+        # no line of a quoted-printable part can begin with `=_`
+        message.add_header("Content-Type", "multipart/alternative", boundary="=_mercato")
+        message.attach(_part("plain", text))
+        message.attach(_part("html", html))
+        return message
+
+
+def _part(kind: str, text: str) -> Message:
+    part = Message(policy=_POLICY)
+    part["Content-Type"] = f'text/{kind}; charset="utf-8"'
+    part["Content-Transfer-Encoding"] = "quoted-printable"
+    plain = re.sub(r"\r\n?", "\n", text).encode(errors="replace")
+    part.set_payload(binascii.b2a_qp(plain, istext=True).decode("ascii"))
+    return part
+
+
+def _count_head(content: bytes, recipient: str) -> None:
+    """Reads the head as a stranger would; raises Invalid when it says more than was meant."""
+    head = BytesHeaderParser().parsebytes(content)
+    if tuple(head.keys()) != HEAD:
+        raise Invalid("the mail's head would have other fields than it should")
+    if [address for _, address in getaddresses([str(head["To"])])] != [recipient]:
+        raise Invalid("the mail would have another recipient than it should")
+
+
+def _templates() -> tuple[Mapping[str, Template], Mapping[str, Template]]:
+    """Returns the HTML and the text templates by name, with CSS inlined and compiled."""
+    folder = resources.files("mercato.mailer") / "templates"
+    files = {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.is_file()}
+    inliner = CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
+    html = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        block_start_string="<!--%", block_end_string="%-->",
+        comment_start_string="<!--#", comment_end_string="#-->",
+    )  # fmt: skip
+    text = Environment(
+        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,  # noqa: S701
+        loader=DictLoader(files),
+    )  # fmt: skip
+    return (
+        {n: html.from_string(inliner.inline(_page(files.__getitem__, n))) for n in SUBJECTS},
+        {n: text.get_template(f"{n}.txt") for n in SUBJECTS},
+    )
+
+
+def _page(read: Callable[[str], str], name: str) -> str:
+    """Returns the layout with its content, and whatever `<!-- file -->` that names, in place."""
+    page = read("layout.html").replace("<!-- content -->", f"<!-- {name}.html -->")
+    while _INCLUDE.search(page):
+        page = _INCLUDE.sub(lambda found: read(found[1]), page)
+    return page

@@ -1,0 +1,222 @@
+"""The queue in MongoDB: `mails`, one document a mail, kept for ever so that each id is sent once.
+
+Whoever works on a mail holds it by a lease: a token of their own, until `not_before`. A mail
+whose lease has run out is anybody's: NEW is sent by another copy, DOT is parked. The copies'
+clocks must agree to within a lease.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+import pymongo
+from pymongo import IndexModel
+from pymongo.errors import BulkWriteError
+
+from mercato.kernel.clock import now
+from mercato.kernel.identity import new_id
+from mercato.mailer.model import Mail, Outcome, State, Templated, Written, message_id
+from mercato.platform.mongo import TIMEOUT_S, Collection, Document, Shape, Store
+
+LEASE_S: Final = 6.0
+# A dot that was on its way when its sender was lost may take this long to be seen in the mailbox.
+PARKED_GRACE_S: Final = 2.0
+
+_DUPLICATE_KEY: Final = 11000
+_AT_WORK: Final = (State.NEW, State.DOT)
+_TEXT: Final = {"bsonType": "string"}
+_DATE: Final = {"bsonType": "date"}
+SHAPES: Final[Mapping[str, Shape]] = {
+    "mails": Shape(
+        schema={
+            "bsonType": "object",
+            "required": [
+                "_id",
+                "state",
+                "to_email",
+                "data",
+                "message_id",
+                "attempts",
+                "created_at",
+            ],
+            "additionalProperties": False,
+            "properties": {
+                "_id": _TEXT,
+                "state": {"enum": list(State)},
+                "to_email": _TEXT,
+                "data": {"bsonType": "object"},
+                "message_id": _TEXT,
+                "attempts": {"bsonType": "int", "minimum": 0},
+                "not_before": _DATE,
+                "lease": _TEXT,
+                "reason": _TEXT,
+                "created_at": _DATE,
+                "sent_at": _DATE,
+            },
+        },
+        indexes=(
+            # a mail has `not_before` until its end
+            IndexModel(
+                [("state", 1), ("not_before", 1)],
+                name="due",
+                partialFilterExpression={"not_before": {"$exists": True}},
+            ),
+        ),
+    )
+}
+
+
+class MongoMails:
+    """The collection `mails`; `domain` is that of the Message-IDs."""
+
+    def __init__(self, store: Store, domain: str) -> None:
+        self._mails: Collection = store["mails"]
+        self._domain = domain
+
+    async def add(self, mails: Sequence[Mail]) -> int:
+        """Stores the mails whose ids are new, durably; returns how many those were."""
+        documents = [self._document(mail) for mail in mails]
+        with pymongo.timeout(TIMEOUT_S):
+            try:
+                result = await self._mails.insert_many(documents, ordered=False)
+            except BulkWriteError as failure:
+                if any(e["code"] != _DUPLICATE_KEY for e in failure.details["writeErrors"]):
+                    raise
+                return int(failure.details["nInserted"])
+        return len(result.inserted_ids)
+
+    async def outcome(self, mail_id: str) -> Outcome:
+        with pymongo.timeout(TIMEOUT_S):
+            found = await self._mails.find_one({"_id": mail_id}, {"state": 1, "reason": 1})
+        if found is None:
+            return Outcome(State.NEW)
+        return Outcome(State(found["state"]), found.get("reason", ""))
+
+    async def claim(self, state: State, count_max: int) -> list[Mail]:
+        """Takes the lease of due mails in `state`, the longest due first."""
+        at, token = now(), new_id()
+        due = {"state": state, "not_before": {"$lte": at}}
+        with pymongo.timeout(TIMEOUT_S):
+            found = self._mails.find(due, {"_id": 1}).sort("not_before", 1).limit(count_max)
+            ids = [document["_id"] async for document in found]
+            if not ids:
+                return []
+            lease = {"lease": token, "not_before": at + timedelta(seconds=LEASE_S)}
+            await self._mails.update_many({"_id": {"$in": ids}} | due, {"$set": lease})
+            mine = self._mails.find({"_id": {"$in": ids}, "lease": token})
+            return [_mail(document) async for document in mine]
+
+    async def renew(self, mails: Sequence[Mail]) -> None:
+        """Keeps the leases of mails that are being sent."""
+        due = now() + timedelta(seconds=LEASE_S)
+        await self._move_all(mails, _AT_WORK, {"$set": {"not_before": due}})
+
+    async def release(self, mails: Sequence[Mail]) -> None:
+        """Gives back mails that were not begun."""
+        change = {"$set": {"not_before": now()}, "$unset": {"lease": ""}}
+        await self._move_all(mails, (State.NEW,), change)
+
+    async def dot(self, mail: Mail) -> bool:
+        """Says that the final dot goes out next; False when the lease is lost: then it must not."""
+        due = now() + timedelta(seconds=LEASE_S)
+        change = {"$set": {"state": State.DOT, "not_before": due}}
+        return await self._move(mail, (State.NEW,), change)
+
+    async def sent(self, mail: Mail) -> bool:
+        """The server has it: the truth, whoever holds the lease by now."""
+        with pymongo.timeout(TIMEOUT_S):
+            result = await self._mails.update_one(
+                {"_id": mail.id, "state": {"$ne": State.SENT}},
+                _ending(State.SENT) | {"$currentDate": {"sent_at": True}},
+            )
+        return result.modified_count == 1
+
+    async def failed(self, mail: Mail, reason: str) -> bool:
+        """No attempt will ever succeed."""
+        return await self._move(mail, _AT_WORK, _ending(State.FAILED, reason))
+
+    async def later(self, mail: Mail, reason: str) -> bool:
+        """It was certainly not sent: tried again after its back-off."""
+        due = now() + timedelta(seconds=mail.back_off_s)
+        change: Document = {"$set": {"state": State.NEW, "not_before": due, "reason": reason}}
+        change |= {"$unset": {"lease": ""}, "$inc": {"attempts": 1}}
+        return await self._move(mail, _AT_WORK, change)
+
+    async def park(self, mail: Mail, reason: str) -> bool:
+        """Nobody knows whether it was sent."""
+        return await self._move(mail, (State.DOT,), {"$set": _parking(reason)})
+
+    async def park_abandoned(self) -> int:
+        """Parks every DOT whose lease has run out: its sender is dead; returns how many."""
+        abandoned = {"state": State.DOT, "not_before": {"$lte": now()}}
+        with pymongo.timeout(TIMEOUT_S):
+            result = await self._mails.update_many(
+                abandoned, {"$set": _parking("its sender was lost while the mail went out")}
+            )
+        return result.modified_count
+
+    async def not_sent(self, mail: Mail) -> bool:
+        """A parked mail that was looked for and is not there: it goes out again."""
+        change = {"$set": {"state": State.NEW, "not_before": now()}, "$unset": {"lease": ""}}
+        return await self._move(mail, (State.PARKED,), change)
+
+    async def count(self, *states: State) -> int:
+        with pymongo.timeout(TIMEOUT_S):
+            waiting = {"state": {"$in": states}, "not_before": {"$exists": True}}
+            return await self._mails.count_documents(waiting)
+
+    async def _move(self, mail: Mail, states: Sequence[State], change: Document) -> bool:
+        """Changes a mail that we still hold; returns whether we did."""
+        held = {"_id": mail.id, "lease": mail.lease, "state": {"$in": states}}
+        with pymongo.timeout(TIMEOUT_S):
+            result = await self._mails.update_one(held, change)
+        return result.modified_count == 1
+
+    async def _move_all(
+        self, mails: Sequence[Mail], states: Sequence[State], change: Document
+    ) -> None:
+        held = {
+            "_id": {"$in": [mail.id for mail in mails]},
+            "lease": {"$in": list({mail.lease for mail in mails})},
+            "state": {"$in": states},
+        }
+        if mails:
+            with pymongo.timeout(TIMEOUT_S):
+                await self._mails.update_many(held, change)
+
+    def _document(self, mail: Mail) -> Document:
+        return {
+            "_id": mail.id,
+            "state": State.NEW,
+            "to_email": mail.to_email,
+            "data": msgspec.to_builtins(mail.content),
+            "message_id": message_id(mail.id, self._domain),
+            "attempts": 0,
+            "created_at": mail.created_at,
+            "not_before": mail.created_at,
+        }
+
+
+def _ending(state: State, reason: str = "") -> Document:
+    change: Document = {"$set": {"state": state}, "$unset": {"not_before": "", "lease": ""}}
+    change["$set" if reason else "$unset"]["reason"] = reason
+    return change
+
+
+def _parking(reason: str) -> Document:
+    due = now() + timedelta(seconds=PARKED_GRACE_S)
+    return {"state": State.PARKED, "not_before": due, "reason": reason}
+
+
+def _mail(document: Document) -> Mail:
+    shape: type[Written | Templated] = Templated if "template" in document["data"] else Written
+    return Mail(
+        id=document["_id"],
+        to_email=document["to_email"],
+        content=msgspec.convert(document["data"], shape),
+        created_at=document["created_at"],
+        attempts=document["attempts"],
+        message_id=document["message_id"],
+        lease=document["lease"],
+    )

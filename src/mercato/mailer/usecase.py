@@ -1,0 +1,81 @@
+"""What the mailer is asked to do: put a mail into the queue, and say how far it has come."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from mercato.kernel.errors import Conflict, Invalid
+from mercato.mailer.model import Mail, Outcome, State, Written, head_violations
+
+LOOK_AGAIN_S: Final = 0.01  # then a half longer each time
+LOOK_AGAIN_S_MAX: Final = 0.1
+
+
+class MailRefused(Conflict):
+    """The mail server has refused the mail for good."""
+
+
+class Mails(Protocol):
+    """The durable queue."""
+
+    async def add(self, mails: Sequence[Mail]) -> int:
+        """Stores the mails whose ids are new; returns how many those were."""
+
+    async def outcome(self, mail_id: str) -> Outcome:
+        """Returns how far a mail has come, and the trouble that it met."""
+
+
+class Mailing:
+    """The queue's front door; `soon` tells the sender that there is something to do."""
+
+    def __init__(
+        self, mails: Mails, soon: Callable[[], None], clock: Callable[[], datetime]
+    ) -> None:
+        self._mails = mails
+        self._soon = soon
+        self._clock = clock
+
+    async def send(
+        self, *, request: str, to_email: str, subject: str, html: str, wait_s: float
+    ) -> Outcome:
+        """Queues a mail exactly as given and waits up to `wait_s` seconds for it to be sent.
+
+        The same `request` (the caller's trace, which a repeated call carries again) with the same
+        mail is the same mail. Raises Invalid with every bad field, MailRefused when the mail
+        server says so.
+        """
+        violations = tuple(head_violations(to_email, subject))
+        if violations:
+            raise Invalid("some fields break their rules", violations)
+        named = "\0".join((request, to_email, subject, html)).encode()
+        mail = Mail(
+            id=f"{hashlib.sha256(named).hexdigest()[:24]}:given",
+            to_email=to_email,
+            content=Written(subject=subject, html=html),
+            created_at=self._clock(),
+        )
+        await self.queue([mail])
+        outcome = await self._wait(mail.id, wait_s)
+        if outcome.state is State.FAILED:
+            raise MailRefused(f"the mail cannot be sent: {outcome.reason}")
+        return outcome
+
+    async def queue(self, mails: Sequence[Mail]) -> int:
+        """Queues mails, each id once and for ever; returns how many were new."""
+        added = await self._mails.add(mails) if mails else 0
+        if added:
+            self._soon()
+        return added
+
+    async def _wait(self, mail_id: str, wait_s: float) -> Outcome:
+        deadline, pause_s = time.monotonic() + wait_s, LOOK_AGAIN_S
+        while True:
+            outcome = await self._mails.outcome(mail_id)
+            on_its_way = outcome.state in (State.NEW, State.DOT)
+            if not on_its_way or time.monotonic() + pause_s > deadline:
+                return outcome
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, LOOK_AGAIN_S_MAX)
