@@ -13,7 +13,8 @@ from mercato.platform.bus import Bus, Consumer
 from mercato.platform.cache import Cache
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
-from mercato.platform.outbox import Outbox, Relay
+from mercato.platform.outbox import Outbox
+from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import StoreSettings, load
@@ -57,7 +58,7 @@ async def main() -> None:
         )
         async with server.listen(s.host, s.port):
             await run(
-                Relay(outbox, bus, cache, name=NAME).run(),
+                Relay(outbox, cache, name=NAME, kind="nats", dispatch=to_bus(bus)).run(),
                 Consumer(bus, NAME, OrderListener.SUBJECTS, listener, dead.keep).run(),
                 name=NAME,
             )

@@ -16,6 +16,7 @@ from mercato.order.model import Draft, Order, Status
 from mercato.order.usecase import Ordering
 from mercato.pb import money_pb2, order_pb2
 from mercato.pb.order_pb2_grpc import OrderServiceServicer
+from mercato.platform import telemetry
 from mercato.platform.bus import Delivery
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.rpc import caller, status_of, validated
@@ -108,6 +109,8 @@ class OrderHandler(OrderServiceServicer):
     async def _place_checked(
         self, request: order_pb2.CreateOrderRequest
     ) -> order_pb2.CreateOrderResponse:
+        given = {"x-request-id": request.request_id, "traceparent": request.traceparent}
+        telemetry.begin(given)  # this runs in a task of its own, and so does its context
         return await self._place(validated(request))
 
     async def _place(self, request: order_pb2.CreateOrderRequest) -> order_pb2.CreateOrderResponse:
@@ -142,6 +145,7 @@ class StockListener:
         await asyncio.gather(*(self._hear(delivery) for delivery in deliveries))
 
     async def _hear(self, delivery: Delivery) -> None:
+        telemetry.begin(delivery.headers)
         try:
             fact = msgspec.json.decode(delivery.payload, type=self.FACTS[delivery.subject])
             if not is_id(fact.order_id):

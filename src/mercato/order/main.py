@@ -21,7 +21,7 @@ from mercato.platform.bus import Bus, Consumer
 from mercato.platform.cache import Cache
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
-from mercato.platform.outbox import Relay
+from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Channels, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import StoreSettings, load
@@ -73,7 +73,8 @@ async def main() -> None:
         add_OrderServiceServicer_to_server(OrderHandler(ordering, s.currency), server.grpc)
         async with server.listen(s.host, s.port):
             await run(
-                Relay(orders.outbox, bus, cache, name=NAME, mail=post).run(),
+                Relay(orders.outbox, cache, name=NAME, kind="nats", dispatch=to_bus(bus)).run(),
+                Relay(orders.outbox, cache, name=NAME, kind="mail", dispatch=post).run(),
                 Consumer(
                     bus, NAME, StockListener.SUBJECTS, StockListener(ordering, dead), dead.keep
                 ).run(),

@@ -1,6 +1,7 @@
 """Orders and their outbox in MongoDB; many callers' changes share one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from bson import ObjectId
@@ -47,7 +48,8 @@ SHAPES: Final = {
     "order_outbox": outbox.SHAPE,
 }  # fmt: skip
 
-Change = tuple[str, Callable[[Order], None]]
+Trace = dict[str, str]  # headers, of the request that a change belongs to
+Change = tuple[str, Callable[[Order], None], Trace]
 
 
 class MongoOrders:
@@ -58,12 +60,12 @@ class MongoOrders:
         self._orders = store["orders"]
         self._cache = cache
         self.outbox = Outbox(store["order_outbox"])
-        self._adding: Fold[Order, Order] = Fold(self._add, size_max=GROUP_MAX)
+        self._adding: Fold[tuple[Order, Trace], Order] = Fold(self._add, size_max=GROUP_MAX)
         self._updating: Fold[Change, Order] = Fold(self._update, size_max=GROUP_MAX * 4)
 
     async def add(self, order: Order) -> Order:
         """Adds `order`, or returns the one that its key has placed before."""
-        return await self._adding(order)
+        return await self._adding((order, telemetry.headers()))
 
     async def placed(self, user_id: str, idempotency_key: str) -> Order | None:
         key = {"user_id": ObjectId(user_id), "idempotency_key": idempotency_key}
@@ -93,19 +95,17 @@ class MongoOrders:
 
     async def update(self, order_id: str, change: Callable[[Order], None]) -> Order:
         """Applies `change` in a transaction; raises NotFound, and what `change` raises."""
-        return await self._updating((order_id, change))
+        return await self._updating((order_id, change, telemetry.headers()))
 
-    async def _add(self, orders: list[Order]) -> list[Order | Exception]:
+    async def _add(self, placed: list[tuple[Order, Trace]]) -> list[Order | Exception]:
         """Group commit of new orders: a known key leaves the group, which is then redone."""
+        orders, traces = [o for o, _ in placed], {o.id: trace for o, trace in placed}
         known: dict[tuple[str, str | None], Order] = {}
         for _ in range(TRIES_MAX):
             fresh = _first_by_key(orders, known)
             try:
-                await self._store.transaction(
-                    lambda session, fresh=fresh: _insert(  # type: ignore[misc]
-                        self, list(fresh.values()), session
-                    )
-                )
+                insert = partial(self._insert, list(fresh.values()), traces)
+                await self._store.transaction(insert)
             except (BulkWriteError, DuplicateKeyError):
                 known |= await self._known(orders)
             else:
@@ -113,6 +113,15 @@ class MongoOrders:
                 self.outbox.told_soon()
                 return [known.get(_idem(o)) or fresh[_idem(o)] for o in orders]
         return [Unavailable("the order could not be placed just now; try again")] * len(orders)
+
+    async def _insert(
+        self, orders: Sequence[Order], traces: Mapping[str, Trace], session: Session
+    ) -> None:
+        if orders:
+            documents = [_document(order) for order in orders]
+            await self._orders.insert_many(documents, ordered=False, session=session)
+            rows = (row for order in orders for row in _rows(order, traces[order.id]))
+            await self.outbox.add(rows, session)
 
     async def _known(self, orders: Sequence[Order]) -> dict[tuple[str, str | None], Order]:
         keys = [
@@ -132,26 +141,21 @@ class MongoOrders:
     async def _apply(
         self, changes: list[Change], session: Session
     ) -> tuple[list[Order | Exception], dict[str, int]]:
-        ids = list({ObjectId(order_id) for order_id, _ in changes})
+        ids = list({ObjectId(order_id) for order_id, _, _ in changes})
+        traces = {order_id: trace for order_id, _, trace in changes}
         documents = await self._orders.find({"_id": {"$in": ids}}, session=session).to_list()
         orders = {order.id: order for order in map(_order, documents)}
         before = {order.id: order.version for order in orders.values()}
-        results = [_changed(orders.get(order_id), change) for order_id, change in changes]
+        results = [_changed(orders.get(order_id), change) for order_id, change, _ in changes]
         touched = [order for order in orders.values() if order.version != before[order.id]]
         if touched:
             updates = [_replacing(order, before[order.id]) for order in touched]
             await self._orders.bulk_write(updates, ordered=False, session=session)
-            await self.outbox.add((row for order in touched for row in _rows(order)), session)
+            rows = (row for order in touched for row in _rows(order, traces[order.id]))
+            await self.outbox.add(rows, session)
         answered = [row_id for order in orders.values() for row_id in order.telling.answered]
         await self.outbox.close(answered, session)
         return results, {_key(order.id): order.version for order in touched}
-
-
-async def _insert(self: MongoOrders, orders: Sequence[Order], session: Session) -> None:
-    if orders:
-        documents = [_document(order) for order in orders]
-        await self._orders.insert_many(documents, ordered=False, session=session)
-        await self.outbox.add((row for order in orders for row in _rows(order)), session)
 
 
 def _changed(order: Order | None, change: Callable[[Order], None]) -> Order | Exception:
@@ -179,10 +183,10 @@ def _idem(order: Order) -> tuple[str, str | None]:
     return (order.user_id, order.idempotency_key) if order.idempotency_key else (order.id, None)
 
 
-def _rows(order: Order) -> list[Row]:
+def _rows(order: Order, trace: Trace) -> list[Row]:
     """Returns what the order's last change tells, as outbox rows."""
     stale = {_key(order.id): order.version}
-    facts = [outbox.tell(fact, stale=stale) for fact in order.telling.facts]
+    facts = [outbox.tell(fact, stale=stale, trace=trace) for fact in order.telling.facts]
     mails = [
         outbox.mail(order.id, template, _mail_payload(order), stale=stale)
         for template in order.telling.mails

@@ -6,40 +6,33 @@ growing intervals. Rows that nobody answers are closed once they were taken.
 """
 
 import asyncio
-import math
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-import msgspec
-import structlog
 from pymongo import IndexModel, UpdateOne
-from pymongo.errors import PyMongoError
 
 from mercato.kernel.facts import Fact
 from mercato.platform import telemetry
-from mercato.platform.bus import Bus, Letter
-from mercato.platform.cache import Cache
 from mercato.platform.mongo import Collection, Document, Session, Shape
 
-POLL_S: Final = 0.2
-BATCH_MAX: Final = 256
-TELL_AGAIN_S: Final = 5.0  # then 10, 20, 40 and so on
-TELL_AGAIN_S_MAX: Final = 60.0
-OVERDUE_S: Final = 120.0
 CLOSED_KEPT_S: Final = 86_400
 
 SHAPE: Final = Shape(
     indexes=(
         # a row has `not_before` as long as it is not closed
-        IndexModel([("not_before", 1)], name="due", sparse=True),
+        IndexModel(
+            [("kind", 1), ("not_before", 1)],
+            name="due",
+            partialFilterExpression={"not_before": {"$exists": True}},
+        ),
         IndexModel([("closed_at", 1)], name="closed", expireAfterSeconds=CLOSED_KEPT_S),
     )
 )
 
-log = structlog.get_logger()
+Kind = Literal["nats", "mail"]
+KINDS: Final[tuple[Kind, ...]] = ("nats", "mail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +40,32 @@ class Row:
     """Something to be told: a fact for the bus, or a mail for the mailer."""
 
     id: str
-    kind: Literal["nats", "mail"]
+    kind: Kind
     about: str
     payload: Document
     subject: str  # of a mail: its template
     answered: bool = False
     emission: int = 1
-    headers: dict[str, str] = field(default_factory=lambda: _headers())
+    headers: dict[str, str] = field(default_factory=dict)
     # cache keys that must not show anything older than these versions
     stale: dict[str, int] = field(default_factory=dict)
 
 
-def tell(fact: Fact, *, emission: int = 1, stale: Mapping[str, int] | None = None) -> Row:
+def tell(
+    fact: Fact,
+    *,
+    stale: Mapping[str, int] | None = None,
+    trace: Mapping[str, str] | None = None,
+) -> Row:
+    """Returns the row that tells `fact`; `trace` is the request's, by default the current one."""
     return Row(
-        fact.id, "nats", fact.about, asdict(fact), fact.subject, fact.answered, emission,
-        stale=dict(stale or {}),
+        fact.id, "nats", fact.about, asdict(fact), fact.subject, fact.answered,
+        headers=_headers(trace), stale=dict(stale or {}),
     )  # fmt: skip
 
 
 def mail(about: str, template: str, payload: Document, *, stale: Mapping[str, int]) -> Row:
-    return Row(f"{about}:{template}", "mail", about, payload, template, True, stale=dict(stale))
+    return Row(f"{about}:{template}", "mail", about, payload, template, stale=dict(stale))
 
 
 class Outbox:
@@ -74,7 +73,7 @@ class Outbox:
 
     def __init__(self, rows: Collection) -> None:
         self.rows = rows
-        self.wake = asyncio.Event()
+        self.wakes: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
 
     async def add(self, rows: Iterable[Row], session: Session) -> None:
         """Adds new rows in the transaction of `session`; call `told_soon` once it has committed."""
@@ -91,132 +90,24 @@ class Outbox:
     async def close(self, ids: Sequence[str], session: Session | None = None) -> None:
         """Closes the rows whose answer is stored (in the same transaction)."""
         if ids:
-            await self.rows.update_many({"_id": {"$in": list(ids)}}, _CLOSING, session=session)
+            still_open = {"_id": {"$in": list(ids)}, "not_before": {"$exists": True}}
+            await self.rows.update_many(still_open, CLOSING, session=session)
 
     def told_soon(self) -> None:
-        self.wake.set()
+        for wake in self.wakes.values():
+            wake.set()
 
 
-# Hands rows to whom they are for; returns the ids of those that were taken.
-Dispatch = Callable[[Sequence[Row]], Awaitable[set[str]]]
-
-
-class Relay:
-    """Tells the rows of an outbox; any number of relays may run beside one another."""
-
-    def __init__(
-        self, outbox: Outbox, bus: Bus, cache: Cache, *, name: str, mail: Dispatch | None = None
-    ) -> None:
-        self._outbox = outbox
-        self._bus = bus
-        self._cache = cache
-        self._name = name
-        self._mail = mail
-        self._measured_at = 0.0
-
-    async def run(self) -> None:
-        while True:
-            try:
-                busy = await self.tell_due()
-                await self._measure()
-            except PyMongoError as failure:
-                log.warning("outbox is away", outbox=self._name, failure=type(failure).__name__)
-                busy = False
-            if not busy:
-                await self._rest()
-
-    async def tell_due(self) -> bool:
-        """Tells at most BATCH_MAX due rows; returns whether there may be more to do at once."""
-        now = datetime.now(UTC)
-        found = self._outbox.rows.find({"not_before": {"$lte": now}}).sort("not_before", 1)
-        documents = await found.limit(BATCH_MAX).to_list()
-        if not documents:
-            return False
-        rows = [_row(document) for document in documents]
-        await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
-        taken = await self._tell_facts([row for row in rows if row.kind == "nats"])
-        mails = [row for row in rows if row.kind == "mail"]
-        if mails and self._mail is not None:
-            taken |= await self._mail(mails)
-        await self._mark(rows, taken, now)
-        return len(documents) == BATCH_MAX and len(taken) > 0
-
-    async def _tell_facts(self, rows: Sequence[Row]) -> set[str]:
-        if not rows:
-            return set()
-        told = await self._bus.publish([_letter(row) for row in rows])
-        return {row.id for row, there in zip(rows, told, strict=True) if there}
-
-    async def _mark(self, rows: Sequence[Row], taken: set[str], now: datetime) -> None:
-        """Closes what was taken and needs no answer; puts off the rest.
-
-        A row that was re-opened meanwhile has another emission and is left alone.
-        """
-        updates = []
-        for row in rows:
-            if row.id in taken and (row.kind == "mail" or not row.answered):
-                change = _CLOSING
-            elif row.id in taken:
-                due = now + timedelta(seconds=again_after_s(row.emission))
-                change = {"$set": {"state": "sent", "not_before": due}, "$inc": {"emission": 1}}
-            else:
-                due = now + timedelta(seconds=POLL_S)
-                change = {"$set": {"not_before": due}}
-            open_still = {"not_before": {"$exists": True}}
-            updates.append(
-                UpdateOne({"_id": row.id, "emission": row.emission} | open_still, change)
-            )
-        await self._outbox.rows.bulk_write(updates, ordered=False)
-
-    async def _rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._outbox.wake.wait(), POLL_S)
-        except TimeoutError:
-            return
-        self._outbox.wake.clear()
-
-    async def _measure(self) -> None:
-        if time.monotonic() < self._measured_at + 5:
-            return
-        self._measured_at = time.monotonic()
-        now = datetime.now(UTC)
-        rows = self._outbox.rows
-        is_open = {"not_before": {"$exists": True}}
-        oldest = await rows.find_one(is_open, {"created_at": 1}, sort=[("created_at", 1)])
-        age_s = (now - oldest["created_at"]).total_seconds() if oldest else 0.0
-        late = is_open | {"created_at": {"$lt": now - timedelta(seconds=OVERDUE_S)}}
-        telemetry.OUTBOX_OLDEST.labels(self._name).set(max(age_s, 0.0))
-        telemetry.OUTBOX_OPEN.labels(self._name).set(await rows.count_documents(is_open))
-        telemetry.OUTBOX_ALARMS.labels(self._name).set(await rows.count_documents(late))
-
-
-def again_after_s(emission: int) -> float:
-    """Returns how long after this emission the next one follows: 5, 10, 20, 40, 60, 60 ..."""
-    return min(TELL_AGAIN_S * math.pow(2, min(emission - 1, 10)), TELL_AGAIN_S_MAX)
-
-
-_CLOSING: Final[Mapping[str, Any]] = {
+CLOSING: Final[Mapping[str, Any]] = {
     "$set": {"state": "closed"},
     "$currentDate": {"closed_at": True},
     "$unset": {"not_before": ""},
 }
 
 
-def _headers() -> dict[str, str]:
-    return {"ce-time": datetime.now(UTC).isoformat()} | telemetry.headers()
-
-
-def _letter(row: Row) -> Letter:
-    """Returns the row as a CloudEvent in binary mode (https://cloudevents.io, NATS binding)."""
-    headers = {
-        "Nats-Msg-Id": f"{row.id}:{row.emission}",
-        "ce-id": row.id,
-        "ce-type": row.subject,
-        "ce-source": "/mercato",
-        "ce-specversion": "1.0",
-        "content-type": "application/json",
-    }
-    return Letter(row.subject, msgspec.json.encode(row.payload), headers | row.headers)
+def _headers(trace: Mapping[str, str] | None) -> dict[str, str]:
+    found = telemetry.headers() if trace is None else trace
+    return {"ce-time": datetime.now(UTC).isoformat(), **found}
 
 
 def _document(row: Row) -> Document:
@@ -229,7 +120,7 @@ def _document(row: Row) -> Document:
     }  # fmt: skip
 
 
-def _row(document: Document) -> Row:
+def row_of(document: Document) -> Row:
     return Row(
         document["_id"], document["kind"], document["about"], document["payload"],
         document["subject"], document["answered"], document["emission"], document["headers"],

@@ -12,7 +12,8 @@ from mercato.platform import telemetry
 from mercato.platform.bus import Bus
 from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
-from mercato.platform.outbox import Outbox, Relay
+from mercato.platform.outbox import Outbox
+from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Channels, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import Secret, StoreSettings, load
@@ -62,11 +63,12 @@ async def main() -> None:
         accounts = Accounts(MongoUsers(store, outbox, cache), Passwords(), clock.now)
         await until_ready("mongo", partial(_make_demo_accounts, accounts, settings))
         mails = WelcomeMails(channels, MailerServiceStub(mailer))
-        relay = Relay(outbox, bus, cache, name=OUTBOX, mail=mails)
+        facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
+        mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=mails)
         server = Server(SERVICE, tokens, ALLOWED)
         add_UserServiceServicer_to_server(UserHandler(accounts, tokens), server.grpc)
         async with server.listen(settings.host, settings.port):
-            await run(relay.run(), name=NAME)
+            await run(facts_out.run(), mails_out.run(), name=NAME)
 
 
 async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:

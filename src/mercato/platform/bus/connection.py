@@ -41,6 +41,7 @@ class Bus:
         self.client = client
         self.stream = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
         self._tasks = Tasks()
+        self._closing = False
 
     @classmethod
     @asynccontextmanager
@@ -51,6 +52,7 @@ class Bus:
         try:
             yield bus
         finally:
+            bus._closing = True
             await bus._tasks.drain(0)
             with contextlib.suppress(NatsError, TimeoutError, OSError):
                 await asyncio.wait_for(bus.client.close(), 2)
@@ -118,11 +120,15 @@ class Bus:
                     servers=url.split(","), name=name, max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_WAIT_S, ping_interval=5,  # type: ignore[arg-type]
                     connect_timeout=2, pending_size=4 * 1024 * 1024,
-                    error_cb=_on_error, disconnected_cb=_on_away, reconnected_cb=_on_back,
+                    error_cb=_on_error, disconnected_cb=self._on_away, reconnected_cb=_on_back,
                 )  # fmt: skip
             except (NatsError, OSError, TimeoutError) as failure:
                 log.warning("NATS is away", failure=type(failure).__name__)
                 await asyncio.sleep(RECONNECT_WAIT_S)
+
+    async def _on_away(self) -> None:
+        if not self._closing:
+            log.warning("NATS is away")
 
 
 def _acknowledged(future: "asyncio.Future[PubAck]") -> bool:
@@ -139,10 +145,6 @@ def _streamless(future: "asyncio.Future[PubAck]") -> bool:
 
 async def _on_error(failure: Exception) -> None:
     log.debug("NATS says", failure=repr(failure))
-
-
-async def _on_away() -> None:
-    log.warning("NATS is away")
 
 
 async def _on_back() -> None:

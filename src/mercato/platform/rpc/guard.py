@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 import protovalidate
@@ -35,6 +35,7 @@ SPEAKS_FOR_KEY: Final = "x-caller"
 GATEWAY: Final = "gateway"
 
 Method = Callable[[Any, Any], Awaitable[Message]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
 M = TypeVar("M", bound=Message)
 log = structlog.get_logger()
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -60,17 +61,15 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(self, tokens: Tokens, allowed: Mapping[str, frozenset[Role]]) -> None:
         self._tokens = tokens
         self._allowed = allowed
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._handlers: dict[str, Handler] = {}
         self.tasks = Tasks()
         self.draining = False
 
     async def intercept_service(
         self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]
-        ],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> "Handler | None":
         path = handler_call_details.method
         if path.startswith("/grpc."):  # health and reflection are open to all
             return await continuation(handler_call_details)
@@ -86,7 +85,7 @@ class Guard(grpc.aio.ServerInterceptor):
         return self._handlers[path]
 
     def _guarded(self, name: str, method: Method) -> Method:
-        async def call(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        async def call(request: Message, context: Any) -> Message:
             started = time.perf_counter()
             try:
                 answer = await self._admit(name, method, request, context)

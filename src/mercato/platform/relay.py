@@ -1,0 +1,139 @@
+"""The relay: tells an outbox's rows until each is answered, whatever becomes of the broker.
+
+Facts and mails have a relay each, so that neither waits for the other's neighbour. Any number of
+relays may run beside one another: everything told carries an id, and is told twice at worst.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+from pymongo import UpdateOne
+from pymongo.errors import PyMongoError
+
+from mercato.kernel.clock import now
+from mercato.platform import telemetry
+from mercato.platform.bus import Bus, Letter
+from mercato.platform.cache import Cache
+from mercato.platform.outbox import CLOSING, Kind, Outbox, Row, row_of
+
+POLL_S: Final = 0.2
+BATCH_MAX: Final = 256
+TELL_AGAIN_S: Final = 5.0  # then 10, 20, 40 and so on
+TELL_AGAIN_S_MAX: Final = 60.0
+AWAY_S: Final[dict[Kind, float]] = {"nats": 0.2, "mail": 1.0}  # pause when nobody takes a row
+OVERDUE_S: Final = 120.0
+MEASURE_S: Final = 5.0
+
+log = structlog.get_logger()
+
+# Hands rows to whom they are for; returns the ids of those that were taken.
+Dispatch = Callable[[Sequence[Row]], Awaitable[set[str]]]
+
+
+class Relay:
+    """Tells the rows of one kind of an outbox, for ever."""
+
+    def __init__(
+        self, outbox: Outbox, cache: Cache, *, name: str, kind: Kind, dispatch: Dispatch
+    ) -> None:
+        self._outbox = outbox
+        self._cache = cache
+        self._name = name
+        self._kind = kind
+        self._dispatch = dispatch
+        self._wake = outbox.wakes[kind]
+        self._measured_at = 0.0
+
+    async def run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                busy = await self.tell_due()
+                await self._measure()
+            except PyMongoError as failure:
+                log.warning("outbox is away", outbox=self._name, failure=type(failure).__name__)
+                busy = False
+            if not busy:
+                await self._rest()
+
+    async def tell_due(self) -> bool:
+        """Tells at most BATCH_MAX due rows; returns whether there may be more to do at once."""
+        started = now()
+        query = {"kind": self._kind, "not_before": {"$lte": started}}
+        found = self._outbox.rows.find(query).sort("not_before", 1).limit(BATCH_MAX)
+        rows = [row_of(document) for document in await found.to_list()]
+        if not rows:
+            return False
+        await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
+        taken = await self._dispatch(rows)
+        changes = [_after(row, row.id in taken) for row in rows]
+        await self._outbox.rows.bulk_write(changes, ordered=False)
+        return len(rows) == BATCH_MAX and len(taken) > 0
+
+    async def _rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), POLL_S)
+        except TimeoutError:
+            return
+
+    async def _measure(self) -> None:
+        if time.monotonic() < self._measured_at + MEASURE_S:
+            return
+        self._measured_at = time.monotonic()
+        rows, label = self._outbox.rows, f"{self._name} {self._kind}"
+        is_open: dict[str, Any] = {"kind": self._kind, "not_before": {"$exists": True}}
+        oldest = await rows.find_one(is_open, {"created_at": 1}, sort=[("created_at", 1)])
+        age_s = (now() - oldest["created_at"]).total_seconds() if oldest else 0.0
+        overdue = is_open | {"created_at": {"$lt": now() - timedelta(seconds=OVERDUE_S)}}
+        telemetry.OUTBOX_OLDEST.labels(label).set(max(age_s, 0.0))
+        telemetry.OUTBOX_OPEN.labels(label).set(await rows.count_documents(is_open))
+        telemetry.OUTBOX_ALARMS.labels(label).set(await rows.count_documents(overdue))
+
+
+def to_bus(bus: Bus) -> Dispatch:
+    """Returns what publishes facts: a row is taken once the stream says that it has it."""
+
+    async def publish(rows: Sequence[Row]) -> set[str]:
+        told = await bus.publish([_letter(row) for row in rows])
+        return {row.id for row, there in zip(rows, told, strict=True) if there}
+
+    return publish
+
+
+def again_after_s(emission: int) -> float:
+    """Returns how long after this emission the next one follows: 5, 10, 20, 40, 60, 60 ..."""
+    return float(min(TELL_AGAIN_S * 2 ** min(emission - 1, 10), TELL_AGAIN_S_MAX))
+
+
+def _after(row: Row, taken: bool) -> UpdateOne:
+    """Closes what was taken and needs no answer; puts off the rest.
+
+    A row that was closed meanwhile, or re-opened as its next emission, is left alone.
+    """
+    still = {"_id": row.id, "emission": row.emission, "not_before": {"$exists": True}}
+    if taken and not row.answered:
+        return UpdateOne(still, CLOSING)
+    pause_s = again_after_s(row.emission) if taken else AWAY_S[row.kind]
+    change: dict[str, Any] = {"$set": {"not_before": now() + timedelta(seconds=pause_s)}}
+    if taken:
+        change["$set"]["state"] = "sent"
+        change["$inc"] = {"emission": 1}
+    return UpdateOne(still, change)
+
+
+def _letter(row: Row) -> Letter:
+    """Returns the row as a CloudEvent in binary mode (https://cloudevents.io, NATS binding)."""
+    headers = {
+        "Nats-Msg-Id": f"{row.id}:{row.emission}",
+        "ce-id": row.id,
+        "ce-type": row.subject,
+        "ce-source": "/mercato",
+        "ce-specversion": "1.0",
+        "content-type": "application/json",
+    }
+    return Letter(row.subject, msgspec.json.encode(row.payload), headers | row.headers)
