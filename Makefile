@@ -49,14 +49,14 @@ proto: $(EVERYTHING) ## Generate src/mercato/pb from its .proto files
 lock: ## Renew requirements/*.lock (needs uv; ARGS=--upgrade takes newer versions)
 	@requirements/lock $(ARGS)
 
-$(RUNTIME): requirements/run.lock pyproject.toml | $(BIN)/python
-	@echo "installing what Mercato needs to run (once; about 200 MB) ..."
+$(RUNTIME): requirements/run.lock pyproject.toml $(BIN)/python
+	@echo "installing what Mercato needs to run (once; 350 MB) ..."
 	@$(PIP) install $(LOCKED) -r requirements/run.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(EVERYTHING): requirements/dev.lock pyproject.toml | $(BIN)/python
-	@echo "installing what Mercato and its tests need (once; about 300 MB) ..."
+$(EVERYTHING): requirements/dev.lock pyproject.toml $(BIN)/python
+	@echo "installing what Mercato and its tests need (once; 520 MB) ..."
 	@$(PIP) install $(LOCKED) -r requirements/dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ $(RUNTIME)
