@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 MINOR_MAX = 2**53  # beyond it a JSON reader that thinks in doubles would see another amount
+DIGITS_MAX = 28  # what decimal arithmetic keeps; of more it would silently round some away
 
 # ISO 4217: the currencies whose minor unit is not a hundredth.
 _WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
@@ -27,7 +28,7 @@ class Money:
         """
         if not amount.is_finite():
             raise ValueError("must be a finite amount")
-        if abs(amount.adjusted()) > 30:
+        if abs(amount.adjusted()) > 30 or len(amount.as_tuple().digits) > DIGITS_MAX:
             raise ValueError("must be an amount of a sensible size")
         scaled = amount.scaleb(digits(currency))
         if scaled != scaled.to_integral_value():

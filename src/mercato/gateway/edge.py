@@ -1,0 +1,99 @@
+"""The outermost layer of the gateway: request ids, traces, access log, metrics, safe headers."""
+
+import time
+from typing import Any, Final
+
+import structlog
+from litestar.types import ASGIApp, Message, Receive, Send
+from prometheus_client import Counter, Gauge, Histogram
+
+from mercato.gateway.operation import CALLER_KEY
+from mercato.gateway.problems import MEANING, MEDIA_TYPE, headers_for, problem
+from mercato.platform import telemetry
+
+REQUESTS = Counter(
+    "mercato_http_requests_total", "HTTP requests answered.", ("method", "route", "status")
+)
+SECONDS = Histogram(
+    "mercato_http_request_seconds", "Duration of HTTP requests.", ("method", "route"),
+    buckets=telemetry.BUCKETS,
+)  # fmt: skip
+IN_FLIGHT = Gauge("mercato_http_requests_in_flight", "HTTP requests being answered.")
+
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_QUIET: Final = frozenset(("/livez", "/readyz", "/metrics"))
+_TRACED: Final = (b"x-request-id", b"traceparent")
+_SAFE: Final = (
+    (b"server", b"mercato"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+# What an answer that is no page may do in a browser: nothing.
+_NOTHING: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+
+log = structlog.get_logger()
+
+
+class Edge:
+    """Wraps `app`; whatever happens inside, there is one answer, one log line and one count."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._counters: dict[tuple[str, str, int], tuple[Any, Any]] = {}
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = time.perf_counter()
+        trace = telemetry.begin(
+            {k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in _TRACED}
+        )
+        inner: Any = {**scope, "method": "GET"} if scope["method"] == "HEAD" else {**scope}
+        status = 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [*message["headers"], *_SAFE]
+                headers.append((b"x-request-id", trace.request_id.encode()))
+                if not any(name == _NOTHING[0] for name, _ in headers):
+                    headers.append(_NOTHING)
+                message["headers"] = headers
+            await send(message)
+
+        IN_FLIGHT.inc()
+        try:
+            await self._app(inner, receive, answer)
+        except Exception as failure:
+            log.error("request failed", exc_info=failure)
+            if status:
+                raise
+            await _sorry(scope["path"], answer)
+        finally:
+            IN_FLIGHT.dec()
+            self._tell(inner, scope["method"], status, time.perf_counter() - started)
+
+    def _tell(self, scope: Any, method: str, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or "unknown"
+        method = method if method in _METHODS else "other"
+        key = (method, route, status)
+        if key not in self._counters:
+            self._counters[key] = REQUESTS.labels(*key), SECONDS.labels(method, route)
+        count, duration = self._counters[key]
+        count.inc()
+        duration.observe(seconds)
+        tell = log.debug if route in _QUIET else log.info
+        tell(
+            "request", method=method, route=route, status=status,
+            ms=round(seconds * 1000, 2), user_id=scope.get(CALLER_KEY),
+        )  # fmt: skip
+
+
+async def _sorry(path: str, send: Send) -> None:
+    body = problem(path, 500, "internal-error", MEANING[500])
+    named = headers_for(500) | {"content-type": MEDIA_TYPE, "content-length": str(len(body))}
+    headers = [(name.encode(), value.encode()) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

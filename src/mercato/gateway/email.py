@@ -1,0 +1,45 @@
+"""/api/email: mail that an admin sends."""
+
+from typing import Annotated, Final
+
+import grpc
+from litestar.response.base import ASGIResponse
+from msgspec import Meta
+
+from mercato.gateway.operation import Who, operation, reply
+from mercato.gateway.shapes import Answer, Email, Request
+from mercato.kernel.identity import Caller
+from mercato.pb import mailer_pb2, mailer_pb2_grpc
+from mercato.platform.rpc import Channels
+
+DEADLINE_S: Final = 5.0  # an SMTP conversation takes its time
+
+
+class Mail(Request, frozen=True):
+    to_email: Email
+    subject: Annotated[str, Meta(min_length=1, max_length=200, examples=["News from the shop"])]
+    html_body: Annotated[str, Meta(min_length=1, max_length=200_000, examples=["<p>Hello</p>"])]
+
+
+class Sent(Answer, frozen=True):
+    status: Annotated[str, Meta(description="`sent`, or `queued` while it is still on its way.")]
+    message: str
+
+
+class Emails:
+    """Mail to one person at a time."""
+
+    def __init__(self, channels: Channels, channel: grpc.aio.Channel) -> None:
+        self._channels = channels
+        self._mailer = mailer_pb2_grpc.MailerServiceStub(channel)
+
+    @operation("POST", "/api/email", Who.ADMIN, Sent)
+    async def send(self, caller: Caller, body: Mail) -> ASGIResponse:
+        """Send a mail."""
+        request = mailer_pb2.SendEmailRequest(
+            to_email=body.to_email, subject=body.subject, html_body=body.html_body
+        )
+        answer = await self._channels.call(
+            self._mailer.SendEmail, request, speaks_for=caller, deadline_s=DEADLINE_S
+        )
+        return reply(Sent(answer.status, answer.message))

@@ -1,0 +1,90 @@
+"""The gateway's composition root: settings, channels, resources, server."""
+
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Litestar
+
+from mercato.events import ProductChanged
+from mercato.gateway import docs, probes
+from mercato.gateway.edge import Edge
+from mercato.gateway.email import Emails
+from mercato.gateway.inventory import Inventory
+from mercato.gateway.operation import BODY_BYTES_MAX, Door
+from mercato.gateway.orders import Orders
+from mercato.gateway.problems import HANDLERS
+from mercato.gateway.server import bound, serve
+from mercato.gateway.users import Users
+from mercato.platform import telemetry
+from mercato.platform.bus import Bus
+from mercato.platform.rpc import Channels
+from mercato.platform.run import run
+from mercato.platform.settings import Secret, Settings, load
+from mercato.platform.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings(Settings):
+    port: int = 8080
+    inventory_service: str = "127.0.0.1:50051"
+    order_service: str = "127.0.0.1:50052"
+    user_service: str = "127.0.0.1:50053"
+    mailer_service: str = "127.0.0.1:50054"
+    nats_url: Secret = Secret("nats://127.0.0.1:4222")
+
+
+async def main() -> None:
+    settings = load(GatewaySettings)
+    telemetry.start(
+        "gateway",
+        level=settings.log_level,
+        host=settings.host,
+        metrics_port=settings.metrics_port,
+    )
+    async with gateway(settings) as (_, *loops):
+        await run(*loops, name="gateway")
+
+
+@asynccontextmanager
+async def gateway(
+    settings: GatewaySettings,
+) -> AsyncIterator[tuple[int, Coroutine[Any, Any, None], Coroutine[Any, Any, None]]]:
+    """Builds the gateway; yields its port and the loops to run.
+
+    It waits for no service: `/readyz` tells which are there.
+    """
+    tokens = Tokens(settings.jwt_secret)
+    channels = Channels(tokens, "gateway")
+    async with AsyncExitStack() as stack:
+        listening = stack.enter_context(bound(settings.host, settings.port))
+        bus = await stack.enter_async_context(Bus.open(settings.nats_url, "gateway"))
+        user = await stack.enter_async_context(channels.open(settings.user_service))
+        stock = await stack.enter_async_context(channels.open(settings.inventory_service))
+        order = await stack.enter_async_context(channels.open(settings.order_service))
+        mailer = await stack.enter_async_context(channels.open(settings.mailer_service))
+        inventory = Inventory(channels, stock)
+        resources = [
+            Users(channels, user), inventory, Orders(channels, order), Emails(channels, mailer)
+        ]  # fmt: skip
+        readiness = probes.Readiness({"user": user, "inventory": stock, "order": order})
+        app = _app(Door(tokens, settings.currency), resources, readiness)
+        yield (
+            listening.getsockname()[1],
+            serve(app, listening, readiness.drain),
+            bus.watch(ProductChanged.subject, inventory.catalogue.changed),
+        )
+
+
+def _app(door: Door, resources: list[Any], readiness: probes.Readiness) -> Edge:
+    handlers = [route for resource in resources for route in door.routes(resource)]
+    app = Litestar(
+        route_handlers=[*handlers, *probes.routes(readiness), *docs.routes(resources)],
+        exception_handlers=HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=BODY_BYTES_MAX,
+        debug=False,
+    )
+    return Edge(app)

@@ -1,0 +1,204 @@
+"""One declaration a route: it decides who may call, what is read, and what is documented.
+
+A handler is a method whose parameters say what it needs: `caller`, `path`, `query`, `headers` and
+`body`, each by its type. All of them are read before it runs, and every problem in any of them is
+told at once.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, TypeVar, get_type_hints
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import Method
+
+from mercato.gateway.decoding import Decoder, Malformed, parsed
+from mercato.gateway.problems import UnsupportedMediaType
+from mercato.kernel.errors import Forbidden, Invalid, Unauthenticated, Violation
+from mercato.kernel.identity import Caller
+from mercato.platform.tokens import Tokens
+
+BODY_BYTES_MAX: Final = 256 * 1024
+CALLER_KEY: Final = "mercato.caller"  # in the ASGI scope, for the access log
+
+F = TypeVar("F", bound=Callable[..., Awaitable[ASGIResponse]])
+AnyRequest = Request[Any, Any, Any]
+
+
+class Who(Enum):
+    """Who may call an operation."""
+
+    ANYONE = "anyone"
+    USER = "a signed-in user"
+    ADMIN = "an admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is known of a route beside its code."""
+
+    method: Method
+    path: str
+    who: Who
+    status: int
+    answer: type
+    refusals: tuple[int, ...]  # statuses beside those that follow from the rest
+    answers_with: tuple[str, ...]  # headers of the answer
+    name: str
+    summary: str
+    description: str
+    takes: Mapping[str, type]
+
+
+def operation(
+    method: Method,
+    path: str,
+    who: Who,
+    answer: type,
+    *,
+    status: int = 200,
+    refusals: Sequence[int] = (),
+    answers_with: Sequence[str] = (),
+) -> Callable[[F], F]:
+    """Declares the decorated method as the handler of `method path`."""
+
+    def declare(handler: F) -> F:
+        hints = get_type_hints(handler)
+        hints.pop("return")
+        summary, _, description = (handler.__doc__ or "").partition("\n")
+        handler.operation = Operation(  # type: ignore[attr-defined]
+            method, path, who, status, answer, tuple(refusals), tuple(answers_with),
+            handler.__name__, summary.rstrip("."), " ".join(description.split()), hints,
+        )  # fmt: skip
+        return handler
+
+    return declare
+
+
+def operations(resource: object) -> list[Operation]:
+    """Returns what `resource` declares, in the order of its code."""
+    members = vars(type(resource)).values()
+    return [member.operation for member in members if hasattr(member, "operation")]
+
+
+_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
+encode: Final = _ENCODER.encode
+
+
+def reply(value: object, status: int = 200, **headers: str) -> ASGIResponse:
+    """Returns an answer with `value` as JSON; a header's `_` stands for `-`."""
+    return raw_reply(encode(value), status, **headers)
+
+
+def raw_reply(body: bytes, status: int = 200, **headers: str) -> ASGIResponse:
+    named = {"cache-control": "no-store"}
+    named |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return ASGIResponse(body=body, status_code=status, headers=named, media_type="application/json")
+
+
+class Door:
+    """Makes route handlers that let in those who may, with what they send read and checked."""
+
+    def __init__(self, tokens: Tokens, currency: str) -> None:
+        self._tokens = tokens
+        self._decoder = Decoder(currency)
+
+    def routes(self, resource: object) -> list[HTTPRouteHandler]:
+        return [self._route(each, getattr(resource, each.name)) for each in operations(resource)]
+
+    def _route(
+        self, declared: Operation, method: Callable[..., Awaitable[ASGIResponse]]
+    ) -> HTTPRouteHandler:
+        takes = {name: kind for name, kind in declared.takes.items() if name != "caller"}
+        asks = "caller" in declared.takes
+
+        async def handle(request: AnyRequest) -> ASGIResponse:
+            arguments: dict[str, Any] = {}
+            if declared.who is not Who.ANYONE:
+                caller = self._admitted(request, declared.who)
+                if asks:
+                    arguments["caller"] = caller
+            if takes:
+                await self._read(request, takes, arguments)
+            return await method(**arguments)
+
+        path = declared.path.replace("{id}", "{id:str}")
+        return HTTPRouteHandler(path, http_method=declared.method, status_code=declared.status)(
+            handle
+        )
+
+    def _admitted(self, request: AnyRequest, who: Who) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("send your token: `Authorization: Bearer <token>`")
+        caller = self._tokens.caller(token.strip())
+        if caller.role == "service":
+            raise Unauthenticated("the token is not valid")
+        request.scope[CALLER_KEY] = caller.id  # type: ignore[typeddict-unknown-key]
+        if who is Who.ADMIN and caller.role != "admin":
+            raise Forbidden("only an admin may do this")
+        return caller
+
+    async def _read(
+        self, request: AnyRequest, takes: Mapping[str, type], arguments: dict[str, Any]
+    ) -> None:
+        bad: list[Violation] = []
+        for name, kind in takes.items():
+            if name == "body":
+                value = await _json(request)
+                arguments[name] = self._decoder.read(value, kind, "", bad)
+            else:
+                source, at = _SOURCES[name], _POINTERS[name]
+                value = source(request, kind, bad)
+                arguments[name] = self._decoder.read(value, kind, at, bad, strict=False)
+        if bad:
+            raise Invalid("some fields break their rules", bad)
+
+
+def _path(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
+    return request.scope["path_params"]
+
+
+def _query(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
+    text = request.scope["query_string"].decode("latin-1")
+    found: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        bad.append(Violation("/query", "must be percent-encoded UTF-8"))
+        return found
+    for name, value in pairs:
+        if name in found:
+            bad.append(Violation(f"/query/{name}", "is given more than once"))
+        found[name] = value
+    return found
+
+
+def _headers(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
+    names = {field.encode_name for field in msgspec.structs.fields(kind)}
+    return {name: request.headers[name] for name in names if name in request.headers}
+
+
+_SOURCES: Final = {"path": _path, "query": _query, "headers": _headers}
+_POINTERS: Final = {"path": "/path", "query": "/query", "headers": "/header"}
+
+
+async def _json(request: AnyRequest) -> object:
+    body = await request.body()
+    if not body:
+        raise Malformed("the body is empty: send a JSON object")
+    kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    kind, charset = kind.strip(), parameters.partition("charset=")[2].strip(' "')
+    known = kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+    if not known or charset not in ("", "utf-8", "utf8"):
+        raise UnsupportedMediaType("send the body as `Content-Type: application/json`, in UTF-8")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedMediaType("send the body without a `Content-Encoding`")
+    return parsed(body)

@@ -1,0 +1,188 @@
+"""Refusals over HTTP: one table from kinds to statuses, and RFC 9457 problem details."""
+
+import re
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+import grpc
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from litestar.types import ExceptionHandlersMap
+from msgspec import Meta
+
+from mercato.gateway.decoding import Malformed
+from mercato.kernel.errors import (
+    AppError,
+    Conflict,
+    Exhausted,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Stale,
+    Unauthenticated,
+    Unavailable,
+)
+from mercato.platform import telemetry
+from mercato.platform.rpc.refusals import STATUS as CODE_OF
+from mercato.platform.rpc.refusals import Refused
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_S: Final = 1
+
+
+class UnsupportedMediaType(AppError):
+    """The body is of a type that we do not read."""
+
+
+STATUS: Final[Mapping[type[AppError], int]] = {
+    Malformed: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Stale: 412,
+    UnsupportedMediaType: 415,
+    Invalid: 422,
+    Exhausted: 429,
+    Unavailable: 503,
+}
+# What each status means here; `type` points at it on the page of the documentation.
+MEANING: Final = {
+    400: "The body is not JSON, or is JSON that could mean two things.",
+    401: "There is no valid token. Get one from `POST /api/users/authenticate`.",
+    403: "The token is good, and its bearer may not do this.",
+    404: "There is no such thing, or none that you may know of.",
+    405: "The path knows other methods; `Allow` names them.",
+    409: "Well formed, and against the present state of things.",
+    412: "Somebody changed it meanwhile: read it again and repeat your change.",
+    413: "The body is larger than 256 KiB.",
+    415: "The body is of a type that is not read here: send `application/json`.",
+    422: "Some fields or parameters break their rules; `errors` names all of them.",
+    429: "Too much at once; try again after `Retry-After` seconds.",
+    500: "A fault of ours. Tell us the `request_id`.",
+    503: "Something that this needs is away; try again after `Retry-After` seconds.",
+}
+# What services call by another name than REST does, and what was no field of the body.
+_RENAMED: Final = {
+    "expected_total": "/total",
+    "idempotency_key": "/header/idempotency-key",
+    "expected_version": "/header/if-match",
+}
+
+log = structlog.get_logger()
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    pointer: Annotated[
+        str,
+        Meta(
+            description="JSON pointer (RFC 6901) into the body; for parameters, `/path/<name>`, "
+            "`/query/<name>` or `/header/<name>`.",
+            examples=["/items/0/quantity"],
+        ),
+    ]
+    detail: Annotated[str, Meta(examples=["must be at least 1"])]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What went wrong, after RFC 9457."""
+
+    type: Annotated[str, Meta(description="Where this kind of problem is explained.")]
+    title: str
+    status: int
+    detail: str
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    code: Annotated[str, Meta(description="The refusal's own name, for programs.")]
+    request_id: str
+    errors: Annotated[list[FieldError], Meta(description="Every bad field, all at once.")]
+
+
+def problem(
+    path: str, status: int, code: str, detail: str, errors: list[FieldError] | None = None
+) -> bytes:
+    """Returns the JSON text of a problem."""
+    trace = telemetry.current()
+    return msgspec.json.encode(
+        Problem(
+            type=f"/docs#problem-{status}",
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            instance=path,
+            code=code,
+            request_id=trace.request_id if trace else "",
+            errors=errors or [],
+        )
+    )
+
+
+def headers_for(status: int) -> dict[str, str]:
+    """Returns the headers that go with every problem of this status."""
+    found = {"cache-control": "no-store"}
+    if status == 401:
+        found["www-authenticate"] = 'Bearer realm="mercato"'
+    if status in (429, 503):
+        found["retry-after"] = str(RETRY_AFTER_S)
+    return found
+
+
+def status_of(refusal: AppError) -> int:
+    if isinstance(refusal, Refused):
+        return _OF_CODE.get(refusal.code, 500)
+    return next((STATUS[kind] for kind in type(refusal).__mro__ if kind in STATUS), 500)
+
+
+def pointer(field: str) -> str:
+    """Returns a service's field path (`items[0].product_id`) as a JSON pointer."""
+    if field.startswith("/") or not field:
+        return field
+    if field in _RENAMED:
+        return _RENAMED[field]
+    path = re.sub(r"\.(minor|currency)$", "", field)  # money is one value here
+    return _RENAMED.get(path) or "/" + re.sub(r"\[(\d+)\]", r"/\1", path).replace(".", "/")
+
+
+def _refused(request: Request[Any, Any, Any], refusal: AppError) -> Response[bytes]:
+    status = status_of(refusal)
+    if status == 500:
+        return _failed(request, refusal)
+    errors = [FieldError(pointer(each.field), each.detail) for each in refusal.violations]
+    body = problem(request.scope["path"], status, refusal.slug, refusal.detail, errors)
+    return _response(status, body)
+
+
+def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[bytes]:
+    """Answers what the framework itself refuses: no such route, method or so large a body."""
+    status = failure.status_code
+    if status not in MEANING or status == 500:
+        return _failed(request, failure)
+    code = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    body = problem(request.scope["path"], status, code, MEANING[status])
+    return _response(status, body, dict(failure.headers or {}))
+
+
+def _failed(request: Request[Any, Any, Any], failure: Exception) -> Response[bytes]:
+    log.error("request failed", exc_info=failure)
+    path = request.scope["path"]
+    return _response(500, problem(path, 500, "internal-error", MEANING[500]))
+
+
+def _response(status: int, body: bytes, more: dict[str, str] | None = None) -> Response[bytes]:
+    headers = headers_for(status) | (more or {})
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+_OF_CODE: Final = {code: STATUS[kind] for kind, code in CODE_OF.items()} | {
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 503,
+}
+
+Handler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]
+HANDLERS: Final[ExceptionHandlersMap] = {
+    AppError: _refused,
+    HTTPException: _http,
+    Exception: _failed,
+}

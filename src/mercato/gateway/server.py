@@ -1,0 +1,60 @@
+"""HTTP on a socket of our own, within a loop of our own, and a stop that finishes what it began."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from mercato.platform.tasks import Tasks
+
+BACKLOG: Final = 2048
+KEEP_ALIVE_S: Final = 75
+STOP_GRACE_S: Final = 8
+NOTICE_S: Final = 0.2  # between "not ready any more" and the end of listening
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but signals are for `platform.run`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Returns a socket that is bound to `host:port` (0: a free one).
+
+    Raises OSError when the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+async def serve(app: Any, listening: socket.socket, stopping: Callable[[], None]) -> None:
+    """Serves `app` until cancelled; then calls `stopping` and ends once every answer is out."""
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=STOP_GRACE_S,
+        )
+    )
+    tasks = Tasks()
+    serving = tasks.start(server.serve(sockets=[listening]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        stopping()
+        await asyncio.sleep(NOTICE_S)
+        server.should_exit = True
+        await tasks.drain(STOP_GRACE_S + 1)

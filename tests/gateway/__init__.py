@@ -1,0 +1,1 @@
+"""The gateway, by the contracts of its REST resources."""
