@@ -21,9 +21,9 @@ from mercato.platform.tokens import Tokens
 from mercato.user.handler import ALLOWED, UserHandler
 from mercato.user.model import OPERATOR, EmailTaken
 from mercato.user.passwords import Passwords
+from mercato.user.peers import Post
 from mercato.user.repository import OUTBOX, SHAPES, MongoUsers
 from mercato.user.usecase import Accounts, Registration
-from mercato.user.welcome import WelcomeMails
 
 NAME = "user"
 SERVICE = user_pb2.DESCRIPTOR.services_by_name["UserService"]
@@ -62,9 +62,9 @@ async def main() -> None:
         outbox = Outbox(store[OUTBOX])
         accounts = Accounts(MongoUsers(store, outbox, cache), Passwords(), clock.now)
         await until_ready("mongo", partial(_make_demo_accounts, accounts, settings))
-        mails = WelcomeMails(channels, MailerServiceStub(mailer))
+        post = Post(MailerServiceStub(mailer), channels)
         facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
-        mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=mails)
+        mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=post)
         server = Server(SERVICE, tokens, ALLOWED)
         add_UserServiceServicer_to_server(UserHandler(accounts, tokens), server.grpc)
         async with server.listen(settings.host, settings.port):

@@ -1,4 +1,4 @@
-"""Welcome mails on their way to the mailer."""
+"""What accounts ask of the other services: that their mails be sent."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from mercato.platform.rpc import Channels
 log = structlog.get_logger()
 
 
-class WelcomeMails:
-    """Puts mail rows into the mailer's queue, where each id is stored once."""
+class Post:
+    """Hands an outbox's mail rows to the mailer, whose queue takes each id once."""
 
-    def __init__(self, channels: Channels, mailer: MailerServiceStub) -> None:
-        self._channels = channels
+    def __init__(self, mailer: MailerServiceStub, channels: Channels) -> None:
         self._mailer = mailer
+        self._channels = channels
 
     async def __call__(self, rows: Sequence[Row]) -> set[str]:
-        """Returns the ids of the rows that the mailer has: all, or none while it is away."""
+        """Returns the ids of the rows that the mailer has now; none while it is away."""
         request = mailer_pb2.QueueMailsRequest(mails=[_mail(row) for row in rows])
         try:
             await self._channels.call(self._mailer.QueueMails, request)
