@@ -1,0 +1,46 @@
+"""Many at once: a flash sale, and one order sent a hundred times."""
+
+import asyncio
+
+from mercato.kernel.identity import new_id
+from tests.story.shop import Shop, eventually
+
+BUYERS = 1000
+UNITS = 50
+
+
+async def test_a_thousand_buyers_of_fifty_units_get_exactly_fifty(shop: Shop) -> None:
+    customers = [await shop.register("flash") for _ in range(10)]
+    product = await shop.add_product(UNITS)
+    answers = await asyncio.gather(
+        *(shop.place_for_sure(customers[i % 10], {product: 1}) for i in range(BUYERS))
+    )
+    orders = [answer["id"] for answer in answers]
+    states = await shop.settled(orders, within_s=60)
+    assert states == {
+        ("PENDING", "RESERVED"): UNITS,
+        ("CANCELLED", "out_of_stock"): BUYERS - UNITS,
+    }
+    assert await shop.stock(product) == 0
+    await shop.balanced(product)
+
+
+async def test_a_hundred_posts_with_one_key_are_one_order_with_one_answer(shop: Shop) -> None:
+    buyer = await shop.register()
+    product = await shop.add_product(10)
+    key = new_id()
+    answers = await asyncio.gather(*(shop.place(buyer, {product: 1}, key) for _ in range(100)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1, "the answers differ"
+
+    async def taken() -> bool:
+        return await shop.stock(product) == 9
+
+    await eventually(taken, 10, "the one order has not taken its unit")
+    later = await shop.place(buyer, {product: 1}, key)
+    assert later.content == answers[0].content, "a later answer is another one"
+    other = await shop.place(buyer, {product: 2}, key)
+    assert other.status_code == 422
+    somebody = await shop.register()
+    theirs = await shop.place(somebody, {product: 1}, key)
+    assert theirs.json()["id"] != answers[0].json()["id"], "a key belongs to its user"
