@@ -82,7 +82,7 @@ class StockChange(Request, frozen=True):
     reason: Annotated[str, Meta(min_length=1, max_length=200, examples=["delivery 4711"])]
 
 
-class Listing(Parameters, frozen=True):
+class ProductListing(Parameters, frozen=True):
     category: Category = ""
     q: Annotated[str, Meta(max_length=200, description="A text to look for.")] = ""
     sort: Annotated[Sort, Meta(description="`-` turns it round; else newest or best first.")] = ""
@@ -157,7 +157,7 @@ class Inventory:
         self.catalogue = Catalogue(channels, self._inventory, _page)
 
     @operation("GET", "/api/inventory", Who.ANYONE, Products)
-    async def browse(self, query: Listing) -> ASGIResponse:
+    async def browse(self, query: ProductListing) -> ASGIResponse:
         """List products.
 
         By category, by text, sorted and in pages.

@@ -8,12 +8,14 @@ from typing import Any
 from litestar import Litestar
 
 from mercato.events import ProductChanged
-from mercato.gateway import docs, probes
+from mercato.gateway import docs
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
 from mercato.gateway.inventory import Inventory
+from mercato.gateway.openapi import document
 from mercato.gateway.operation import BODY_BYTES_MAX, Door
 from mercato.gateway.orders import Orders
+from mercato.gateway.probes import Probes, Readiness
 from mercato.gateway.problems import HANDLERS
 from mercato.gateway.server import bound, serve
 from mercato.gateway.users import Users
@@ -65,11 +67,12 @@ async def gateway(
         order = await stack.enter_async_context(channels.open(settings.order_service))
         mailer = await stack.enter_async_context(channels.open(settings.mailer_service))
         inventory = Inventory(channels, stock)
+        readiness = Readiness({"user": user, "inventory": stock, "order": order})
         resources = [
-            Users(channels, user), inventory, Orders(channels, order), Emails(channels, mailer)
+            Users(channels, user), inventory, Orders(channels, order), Emails(channels, mailer),
+            Probes(readiness),
         ]  # fmt: skip
-        readiness = probes.Readiness({"user": user, "inventory": stock, "order": order})
-        app = _app(Door(tokens, settings.currency), resources, readiness)
+        app = _app(Door(tokens, settings.currency), resources)
         yield (
             listening.getsockname()[1],
             serve(app, listening, readiness.drain),
@@ -77,10 +80,12 @@ async def gateway(
         )
 
 
-def _app(door: Door, resources: list[Any], readiness: probes.Readiness) -> Edge:
-    handlers = [route for resource in resources for route in door.routes(resource)]
+def _app(door: Door, resources: list[object]) -> Edge:
     app = Litestar(
-        route_handlers=[*handlers, *probes.routes(readiness), *docs.routes(resources)],
+        route_handlers=[
+            *(route for resource in resources for route in door.routes(resource)),
+            *docs.routes(document(resources)),
+        ],
         exception_handlers=HANDLERS,
         openapi_config=None,
         logging_config=None,

@@ -81,7 +81,7 @@ class NewStatus(Request, frozen=True):
     status: Status
 
 
-class Listing(Parameters, frozen=True):
+class OrderListing(Parameters, frozen=True):
     user_id: Annotated[IdOrNone, Meta(description="Whose; your own when left out.")] = ""
     status: StatusOrNone = ""
     cursor: Annotated[IdOrNone, Meta(description="The `next_cursor` of the page before.")] = ""
@@ -163,7 +163,7 @@ class Orders:
         return reply(_with_message(order, answer.message), 201, **more)
 
     @operation("GET", "/api/orders", Who.USER, OrderPage)
-    async def browse(self, caller: Caller, query: Listing) -> ASGIResponse:
+    async def browse(self, caller: Caller, query: OrderListing) -> ASGIResponse:
         """List orders, newest first.
 
         One's own; an admin sees everybody's, or one user's.

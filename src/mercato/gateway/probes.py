@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
-import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from litestar import get
-from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from mercato.gateway.operation import raw_reply
+from mercato.gateway.operation import Who, operation, reply
+from mercato.gateway.shapes import Answer
+from mercato.kernel.errors import Unavailable
 
 FRESH_S: Final = 1.0
 TIMEOUT_S: Final = 0.5
+
+
+class NotReady(Unavailable):
+    """Something that the gateway cannot do without is away."""
 
 
 class Readiness:
@@ -54,21 +57,36 @@ class Readiness:
         return "ok" if answer.status == health_pb2.HealthCheckResponse.SERVING else "away"
 
 
-def routes(readiness: Readiness) -> list[HTTPRouteHandler]:
-    @get("/livez")
-    async def livez() -> ASGIResponse:
-        return raw_reply(b'{"status":"alive"}')
+class Alive(Answer, frozen=True):
+    status: str
 
-    @get("/readyz")
-    async def readyz() -> ASGIResponse:
-        checks = await readiness.checks()
-        ready = set(checks.values()) == {"ok"}
-        body: dict[str, Any] = {"status": "ready" if ready else "not ready", "checks": checks}
-        more = {} if ready else {"retry_after": "1"}
-        return raw_reply(msgspec.json.encode(body), 200 if ready else 503, **more)
 
-    @get("/metrics")
-    async def metrics() -> ASGIResponse:
+class Ready(Answer, frozen=True):
+    status: str
+    checks: dict[str, str]
+
+
+class Probes:
+    """For those who run the gateway: is it up, is it of use, how is it doing?"""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    @operation("GET", "/livez", Who.ANYONE, Alive)
+    async def livez(self) -> ASGIResponse:
+        """Tell that the process answers."""
+        return reply(Alive("alive"))
+
+    @operation("GET", "/readyz", Who.ANYONE, Ready, refusals=[503])
+    async def readyz(self) -> ASGIResponse:
+        """Tell whether the services that orders need are there."""
+        checks = await self._readiness.checks()
+        bad = [f"{name} is {state}" for name, state in checks.items() if state != "ok"]
+        if bad:
+            raise NotReady(", ".join(bad))
+        return reply(Ready("ready", checks))
+
+    @operation("GET", "/metrics", Who.ANYONE, str)
+    async def metrics(self) -> ASGIResponse:
+        """Measures in the text format of Prometheus."""
         return ASGIResponse(body=generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
-
-    return [livez, readyz, metrics]
