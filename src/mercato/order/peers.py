@@ -77,7 +77,8 @@ class Post:
                 request = mailer_pb2.QueueMailsRequest(mails=mails[start : start + MAILS_MAX])
                 await self._channels.call(self._mailer.QueueMails, request)
         except Refused as refusal:
-            log.warning("mails wait", why=refusal.slug, count=len(rows))
+            fields = [violation.field for violation in refusal.violations]
+            log.warning("mails wait", why=refusal.slug, fields=fields, count=len(rows))
             return set()
         return {row.id for row in rows}  # a user who is gone gets no mail
 
@@ -91,6 +92,7 @@ def _mail(row: Row, profile: user_pb2.UserProfile) -> mailer_pb2.Mail:
     about, currency = row.payload, row.payload["currency"]
     items = [
         order_pb2.OrderItem(
+            product_id=item["product_id"],
             name=item["name"],
             quantity=item["quantity"],
             unit_price=money_pb2.Money(minor=item["unit_price"], currency=currency),

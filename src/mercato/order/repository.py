@@ -196,7 +196,10 @@ def _rows(order: Order, trace: Trace) -> list[Row]:
 
 def _mail_payload(order: Order) -> Document:
     items = [
-        {"name": e.name, "quantity": e.quantity, "unit_price": e.unit_price.minor}
+        {
+            "product_id": e.product_id, "name": e.name, "quantity": e.quantity,
+            "unit_price": e.unit_price.minor,
+        }
         for e in order.lines
     ]
     return {
