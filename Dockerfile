@@ -32,7 +32,7 @@ USER 10001:10001
 WORKDIR /opt/mercato
 
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
   CMD ["mercato", "health"]
 ENTRYPOINT ["mercato"]
 CMD ["serve", "gateway"]
