@@ -35,7 +35,8 @@ def status(*, data_dir: DataDir = state.DEFAULT_DATA_DIR, json: Json = False) ->
         else:
             console.print(f"no Mercato is running in {data_dir}; start it with: mercato up")
         return NOT_RUNNING
-    lines = [_line(name, part) for name, part in known.parts.items()]
+    ourselves = PartState("ready", {}, log="", process=known.supervisor)
+    lines = [_line(name, part) for name, part in {**known.parts, "supervisor": ourselves}.items()]
     if json:
         say_json({"running": True, "ready": known.ready, "urls": known.urls, "parts": lines})
     else:

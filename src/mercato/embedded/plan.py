@@ -36,6 +36,7 @@ class Plan:
     urls: dict[str, str] = field(default_factory=dict)
     logins: dict[str, str] = field(default_factory=dict)
     external: list[str] = field(default_factory=list)
+    ports: dict[str, int] = field(default_factory=dict)
 
 
 def draw(
@@ -50,20 +51,18 @@ def draw(
     Servers that are `given` are used, not started. Raises PlatformError when a program is missing
     or `port` is taken.
     """
-    recorded = before.parts if before else {}
-    ports = allot(
-        PORTS,
-        {f"{name}/{use}": n for name, part in recorded.items() for use, n in part.ports.items()},
-    )
+    ports = allot(PORTS, before.ports if before else {})
     if port and "gateway" in services:
         demand(port)
         ports["gateway/http"] = port
-    plan = Plan(environment={**given.environment(), "MERCATO_EMBEDDED": "1"})
+    plan = Plan(environment={**given.environment(), "MERCATO_EMBEDDED": "1"}, ports=ports)
     plan.environment.setdefault("JWT_SECRET", _secret(data_dir / "jwt_secret"))
     _add_servers(plan, data_dir, ports)
     plan.external = [name for name in SERVER_VARIABLES if name in given.environment()]
     for name in RPC_SERVICES:
         plan.environment[f"{name.upper()}_SERVICE"] = f"{LOOPBACK}:{ports[f'{name}/grpc']}"
+    if "user" in services and not given.mongo_uri:  # never into a database that is not ours
+        plan.logins = dict(LOGINS)
     plan.parts += [_service(name, plan, ports) for name in services]
     if "gateway" in services:
         plan.urls["gateway"] = f"http://{LOOPBACK}:{ports['gateway/http']}"
@@ -77,7 +76,6 @@ def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int]) -> None:
         port = ports["mongo/mongodb"]
         plan.parts.append(servers.mongo(data_dir, port))
         environment["MONGO_URI"] = f"mongodb://{LOOPBACK}:{port}/?replicaSet={probes.REPLICA_SET}"
-        plan.logins = dict(LOGINS)  # for the user service; never into a database not ours
     if "REDIS_ADDR" not in environment:
         port = ports["redis/redis"]
         plan.parts.append(servers.valkey(port))

@@ -24,6 +24,7 @@ class Given:
     smtp_from: str = ""
     mailbox_api: str = ""
     jwt_secret: Secret = Secret("")
+    currency: str = ""
 
     def environment(self) -> dict[str, str]:
         """The variables to hand on, those that are given."""

@@ -50,7 +50,9 @@ class PartState(msgspec.Struct):
 
 
 class PlatformState(msgspec.Struct):
-    """A whole platform. `environment` is what a program needs to talk to it (with its secret)."""
+    """A whole platform. `environment` is what a program needs to talk to it (with its secret),
+    `external` the variables that name servers of yours, `ports` those allotted, used or not.
+    """
 
     supervisor: ProcessId | None
     ready: bool
@@ -58,6 +60,7 @@ class PlatformState(msgspec.Struct):
     environment: dict[str, str]
     logins: dict[str, str]
     external: list[str]
+    ports: dict[str, int]
     parts: dict[str, PartState]
 
     @property

@@ -35,6 +35,7 @@ class Platform:
         self.urls: Mapping[str, str] = plan.urls
         self.logins: Mapping[str, str] = plan.logins
         self.external: Sequence[str] = plan.external
+        self._ports = plan.ports
         self._tell = tell
         self._closing = False
         self._keepers: dict[str, Keeper] = {}
@@ -65,12 +66,12 @@ class Platform:
         detail)` hears of every change. Raises PlatformError when a part does not come up,
         AlreadyRunning when the data directory has a supervisor.
         """
-        with _sole_owner(data_dir):
-            before = state.read(data_dir)
+        with _sole_owner(data_dir) as home:
+            before = state.read(home)
             _end_survivors(before)
-            plan = draw(data_dir, services, port, given or Given(), before)
-            _lay_out(data_dir, plan)
-            platform = cls(data_dir, plan, tell)
+            plan = draw(home, services, port, given or Given(), before)
+            _lay_out(home, plan)
+            platform = cls(home, plan, tell)
             try:
                 await platform._all_ready
                 yield platform
@@ -149,6 +150,7 @@ class Platform:
             environment=dict(self.environment),
             logins=dict(self.logins),
             external=list(self.external),
+            ports=self._ports,
             parts=self.parts(),
         )
         state.write(self.data_dir, record)
@@ -171,8 +173,8 @@ _OURSELVES = ProcessId.of(psutil.Process().pid)
 
 
 @contextmanager
-def _sole_owner(data_dir: Path) -> Iterator[None]:
-    """A lock that the kernel releases with the process, however that ends."""
+def _sole_owner(data_dir: Path) -> Iterator[Path]:
+    """The absolute path, under a lock that the kernel releases however this process ends."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (data_dir / "lock").open("ab") as lock:
         try:
@@ -184,7 +186,7 @@ def _sole_owner(data_dir: Path) -> Iterator[None]:
                 f"a Mercato already runs in {data_dir} (pid {pid})",
                 "see it: mercato status; stop it: mercato down; or use another --data-dir",
             ) from None
-        yield
+        yield data_dir.resolve()
 
 
 def _end_survivors(before: PlatformState | None) -> None:

@@ -1,0 +1,140 @@
+"""The `mercato` command from the outside: real processes, signals and exit codes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mercato.embedded import state
+from mercato.embedded.errors import PlatformError
+from mercato.embedded.ports import demand
+from mercato.embedded.state import PlatformState
+
+STOP_S_MAX = 10.0
+MERCATO = (sys.executable, "-P", "-m", "mercato")
+
+
+def mercato(*words: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    command = (*MERCATO, *words, "--data-dir", str(data_dir))
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@contextmanager
+def up(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
+    """`mercato up` with the servers alone, ready; killed at the end if it still runs."""
+    command = (*MERCATO, "up", "--services", "", "--data-dir", str(data_dir))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith("ready"):
+                    break
+            yield process
+        finally:
+            process.kill()
+
+
+def children(known: PlatformState) -> list[psutil.Process]:
+    found = [part.process.find() for part in known.parts.values() if part.process]
+    return [process for process in found if process]
+
+
+def test_killing_the_supervisor_leaves_no_orphans(tmp_path: Path) -> None:
+    with up(tmp_path) as supervisor:
+        running = children(state.running(tmp_path))
+        assert len(running) == 4
+        supervisor.kill()
+        supervisor.wait()
+        gone, alive = psutil.wait_procs(running, timeout=5)
+        assert len(gone) == 4
+        assert not alive
+    known = state.read(tmp_path)
+    assert known is not None
+    assert not known.alive
+    assert mercato("status", data_dir=tmp_path).returncode == 3
+    with up(tmp_path):
+        assert state.running(tmp_path).ready
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_within_ten_seconds(tmp_path: Path, number: signal.Signals) -> None:
+    with up(tmp_path) as supervisor:
+        running = children(state.running(tmp_path))
+        began = time.monotonic()
+        supervisor.send_signal(number)
+        assert supervisor.wait(STOP_S_MAX) == 0
+        assert time.monotonic() - began < STOP_S_MAX
+        assert not any(process.is_running() for process in running)
+
+
+def test_a_second_signal_stops_all_at_once(tmp_path: Path) -> None:
+    with up(tmp_path) as supervisor:
+        running = children(state.running(tmp_path))
+        os.kill(running[0].pid, signal.SIGSTOP)  # a mongod that will not stop by itself
+        supervisor.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        supervisor.send_signal(signal.SIGINT)
+        assert supervisor.wait(2) == 130
+        assert not psutil.wait_procs(running, timeout=2)[1]
+
+
+def test_a_second_up_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    with up(tmp_path) as supervisor:
+        refused = mercato("up", "--services", "", data_dir=tmp_path)
+    assert refused.returncode == 1
+    assert f"pid {supervisor.pid}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_platform_left_running_is_seen_and_stopped_from_elsewhere(tmp_path: Path) -> None:
+    started = mercato("up", "--detach", "--services", "", data_dir=tmp_path)
+    try:
+        assert started.returncode == 0, started.stderr
+        assert "ready" in started.stdout.splitlines()[-1]
+        status = mercato("status", "--json", data_dir=tmp_path)
+        assert status.returncode == 0
+        parts = {part["name"]: part for part in json.loads(status.stdout)["parts"]}
+        assert set(parts) == {"mongo", "redis", "nats", "mailbox", "supervisor"}
+        assert sum(part["rss_mib"] for part in parts.values()) < 400
+        assert mercato("logs", "nats", "-n", "5", data_dir=tmp_path).stdout.count("\n") == 5
+    finally:
+        stopped = mercato("down", "--json", data_dir=tmp_path)
+    assert json.loads(stopped.stdout) == {"stopped": True}
+    assert mercato("status", data_dir=tmp_path).returncode == 3
+    assert json.loads(mercato("down", "--json", data_dir=tmp_path).stdout) == {"stopped": False}
+
+
+def test_a_taken_port_names_who_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(PlatformError, match=f"pid {os.getpid()}") as refusal:
+            demand(port)
+    assert "--port" in refusal.value.remedy
+    demand(port)
+
+
+def test_a_taken_gateway_port_stops_up_with_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        refused = mercato("up", "--port", str(port), data_dir=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: port {port} is taken by ")
+
+
+def test_an_unknown_command_is_a_usage_error(tmp_path: Path) -> None:
+    assert mercato("upp", data_dir=tmp_path).returncode == 2
+
+
+def test_doctor_answers_programs_too(tmp_path: Path) -> None:
+    checks = json.loads(mercato("doctor", "--json", "--port", "0", data_dir=tmp_path).stdout)
+    assert all(check["ok"] for check in checks)
+    assert {"glibc", "avx", "libraries", "disk", "mongod"} <= {check["name"] for check in checks}
