@@ -102,7 +102,7 @@ async def test_a_cache_that_returns_shows_nothing_older_than_what_it_missed(
         await shop.http.patch(url, json={"name": "Renamed"}, headers=shop.admin)
 
     async def shows_the_new_name() -> bool:
-        return (await shop.http.get(url)).json()["name"] == "Renamed"
+        return bool((await shop.http.get(url)).json()["name"] == "Renamed")
 
     await eventually(shows_the_new_name, 2, "an old product is shown after the cache's return")
 

@@ -88,4 +88,4 @@ def _send_by_reflection(target: str, admin: dict[str, str], address: str) -> Any
             request_serializer=type(request).SerializeToString,
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        return call(request, timeout=5, metadata=[("authorization", admin["Authorization"])])
+        return call(request, timeout=5, metadata=(("authorization", admin["Authorization"]),))
