@@ -20,7 +20,6 @@ from mercato.kernel.errors import (
     Forbidden,
     Invalid,
     Unauthenticated,
-    Unavailable,
     Violation,
 )
 from mercato.kernel.identity import Caller, Role, is_id
@@ -33,6 +32,9 @@ from mercato.platform.tokens import Tokens
 # Only the gateway may speak for a user: `<user id>:<role>`, beside its own service token.
 SPEAKS_FOR_KEY: Final = "x-caller"
 GATEWAY: Final = "gateway"
+
+# Retries are for calls that found nobody; one that was answered has its answer (gRFC A6).
+_NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
 
 Method = Callable[[Any, Any], Awaitable[Message]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
@@ -63,7 +65,6 @@ class Guard(grpc.aio.ServerInterceptor):
         self._allowed = allowed
         self._handlers: dict[str, Handler] = {}
         self.tasks = Tasks()
-        self.draining = False
 
     async def intercept_service(
         self,
@@ -93,8 +94,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 status = _told(name, failure)
                 code = code_pb2.Code.Name(status.code)
                 _observe(name, code, started)
-                details = ((DETAILS_KEY, status.SerializeToString()),)
-                await context.abort(_CODES[status.code], status.message, details)
+                details = (DETAILS_KEY, status.SerializeToString())
+                await context.abort(_CODES[status.code], status.message, (details, _NO_RETRY))
             _observe(name, "OK", started)
             return answer
 
@@ -104,8 +105,6 @@ class Guard(grpc.aio.ServerInterceptor):
         left_s = context.time_remaining()
         if left_s is None:
             raise Invalid("this call needs a deadline")
-        if self.draining:
-            raise Unavailable("this service is stopping")
         metadata = {key: value for key, value in context.invocation_metadata() or ()}
         telemetry.begin(metadata)
         asking = self._authenticate(metadata)

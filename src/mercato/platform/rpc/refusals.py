@@ -60,8 +60,7 @@ def status_of(failure: BaseException) -> status_pb2.Status:
     if refusal is None:
         code = grpc.StatusCode.INTERNAL.value[0]
         return status_pb2.Status(code=code, message="internal error")
-    kind = next(kind for kind in type(refusal).__mro__ if kind in STATUS)
-    status = status_pb2.Status(code=STATUS[kind].value[0], message=refusal.detail)
+    status = status_pb2.Status(code=_code(refusal).value[0], message=refusal.detail)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.slug, domain=DOMAIN))
     if refusal.violations:
         bad = error_details_pb2.BadRequest()
@@ -69,6 +68,13 @@ def status_of(failure: BaseException) -> status_pb2.Status:
             bad.field_violations.add(field=violation.field, description=violation.detail)
         status.details.add().Pack(bad)
     return status
+
+
+def _code(refusal: AppError) -> grpc.StatusCode:
+    if isinstance(refusal, Refused):
+        return refusal.code  # handed on as it came
+    kinds = (STATUS[kind] for kind in type(refusal).__mro__ if kind in STATUS)
+    return next(kinds, grpc.StatusCode.INTERNAL)
 
 
 class Refused(AppError):
