@@ -65,8 +65,8 @@ def draw(
         plan.logins = dict(LOGINS)
     plan.parts += [_service(name, plan, ports) for name in services]
     if "gateway" in services:
-        plan.urls["gateway"] = f"http://{LOOPBACK}:{ports['gateway/http']}"
-        plan.urls["docs"] = f"{plan.urls['gateway']}/docs"
+        gateway = f"http://{LOOPBACK}:{ports['gateway/http']}"
+        plan.urls = {"gateway": gateway, "docs": f"{gateway}/docs", **plan.urls}
     return plan
 
 

@@ -71,9 +71,10 @@ def _head(id: str, message: EmailMessage) -> dict[str, Any]:
 def _text(message: EmailMessage, name: str) -> str:
     """The decoded field, read past the strict header parser, which some broken fields crash."""
     raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
-    unfolded = re.sub(r"\r?\n", "", str(raw))
+    octets = str(raw).encode("utf-8", "surrogateescape")  # 8-bit fields come as surrogates
+    unfolded = re.sub(r"\r?\n", "", octets.decode("utf-8", "replace"))
     try:
-        return str(make_header(decode_header(unfolded)))
+        return _encodable(str(make_header(decode_header(unfolded))))
     except (HeaderParseError, LookupError, UnicodeError):
         return unfolded
 
@@ -93,9 +94,13 @@ def _date(message: EmailMessage, otherwise: datetime) -> datetime:
 def _body(message: EmailMessage, kind: str) -> str:
     try:
         part = message.get_body((kind,))
-        return str(part.get_content()) if part else ""
+        return _encodable(str(part.get_content())) if part else ""
     except (LookupError, UnicodeError, ValueError, AttributeError):
         return ""
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="replace").decode()  # some charsets decode to lone surrogates
 
 
 def _without_tags(html: str) -> str:
