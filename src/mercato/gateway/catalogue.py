@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from mercato.gateway.operation import encode
+from mercato.gateway.reply import encode
 from mercato.kernel.errors import NotFound
 from mercato.pb import inventory_pb2, inventory_pb2_grpc
 from mercato.platform.fold import Fold

@@ -30,7 +30,8 @@ _SAFE: Final = (
     (b"referrer-policy", b"no-referrer"),
 )
 # What an answer that is no page may do in a browser: nothing.
-_NOTHING: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_POLICY: Final = b"content-security-policy"
+_NOTHING: Final = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 
 log = structlog.get_logger()
 
@@ -56,11 +57,11 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], *_SAFE]
-                headers.append((b"x-request-id", trace.request_id.encode()))
-                if not any(name == _NOTHING[0] for name, _ in headers):
-                    headers.append(_NOTHING)
-                message["headers"] = headers
+                given = list(message["headers"])
+                if not any(name == _POLICY for name, _ in given):
+                    given.append(_NOTHING)
+                request_id = (b"x-request-id", trace.request_id.encode())
+                message["headers"] = [*given, *_SAFE, request_id]
             await send(message)
 
         IN_FLIGHT.inc()

@@ -3,10 +3,10 @@
 from typing import Annotated, Final
 
 import grpc
-from litestar.response.base import ASGIResponse
 from msgspec import Meta
 
-from mercato.gateway.operation import Who, operation, reply
+from mercato.gateway.operation import Who, operation
+from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import Answer, Email, Request
 from mercato.kernel.identity import Caller
 from mercato.pb import mailer_pb2, mailer_pb2_grpc
@@ -34,7 +34,7 @@ class Emails:
         self._mailer = mailer_pb2_grpc.MailerServiceStub(channel)
 
     @operation("POST", "/api/email", Who.ADMIN, Sent)
-    async def send(self, caller: Caller, body: Mail) -> ASGIResponse:
+    async def send(self, caller: Caller, body: Mail) -> Reply:
         """Send a mail."""
         request = mailer_pb2.SendEmailRequest(
             to_email=body.to_email, subject=body.subject, html_body=body.html_body

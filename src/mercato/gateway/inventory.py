@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final, Literal
 
 import grpc
 import msgspec
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, UnsetType
 
 from mercato.gateway.catalogue import Catalogue, Page
-from mercato.gateway.operation import Who, operation, raw_reply, reply
+from mercato.gateway.operation import Who, operation
+from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import (
     EXAMPLE_ID,
     Answer,
@@ -157,7 +157,7 @@ class Inventory:
         self.catalogue = Catalogue(channels, self._inventory, _page)
 
     @operation("GET", "/api/inventory", Who.ANYONE, Products)
-    async def browse(self, query: ProductListing) -> ASGIResponse:
+    async def browse(self, query: ProductListing) -> Reply:
         """List products.
 
         By category, by text, sorted and in pages.
@@ -171,18 +171,18 @@ class Inventory:
     @operation(
         "GET", "/api/inventory/{id}", Who.ANYONE, Product, refusals=[304], answers_with=["ETag"]
     )
-    async def get(self, path: ById, headers: IfNoneMatch) -> ASGIResponse:
+    async def get(self, path: ById, headers: IfNoneMatch) -> Reply:
         """Read a product."""
         page = await self.catalogue.page(path.id.lower())
         if headers.tags and _matches(headers.tags, page.etag):
-            return raw_reply(b"", 304, etag=page.etag, cache_control="no-cache")
+            return Reply(b"", 304, etag=page.etag, cache_control="no-cache")
         return _shown(page)
 
     @operation(
         "POST", "/api/inventory", Who.ADMIN, Product,
         status=201, refusals=[409], answers_with=["Location", "ETag"],
     )  # fmt: skip
-    async def create(self, caller: Caller, body: NewProduct) -> ASGIResponse:
+    async def create(self, caller: Caller, body: NewProduct) -> Reply:
         """Add a product."""
         request = inventory_pb2.CreateProductRequest(**_given(body))
         product = await self._channels.call(
@@ -196,7 +196,7 @@ class Inventory:
     )  # fmt: skip
     async def replace(
         self, caller: Caller, path: ById, headers: IfMatch, body: ProductReplacement
-    ) -> ASGIResponse:
+    ) -> Reply:
         """Replace a product.
 
         What the body leaves out is emptied; only `stock` stays as it is, since orders move it.
@@ -209,12 +209,12 @@ class Inventory:
     )  # fmt: skip
     async def change(
         self, caller: Caller, path: ById, headers: IfMatch, body: ProductChange
-    ) -> ASGIResponse:
+    ) -> Reply:
         """Change some fields of a product."""
         return await self._update(caller, path, headers, body)
 
     @operation("DELETE", "/api/inventory/{id}", Who.ADMIN, Message, refusals=[409, 412])
-    async def delete(self, caller: Caller, path: ById, headers: IfMatch) -> ASGIResponse:
+    async def delete(self, caller: Caller, path: ById, headers: IfMatch) -> Reply:
         """Take a product out of the catalogue.
 
         One that was ever sold is retired and kept for the books.
@@ -234,7 +234,7 @@ class Inventory:
     )  # fmt: skip
     async def adjust(
         self, caller: Caller, path: ById, headers: StockHeaders, body: StockChange
-    ) -> ASGIResponse:
+    ) -> Reply:
         """Change the stock by a number of units.
 
         The safe way to restock beside running sales.
@@ -249,7 +249,7 @@ class Inventory:
     async def _update(
         self, caller: Caller, path: ById, headers: IfMatch,
         body: ProductReplacement | ProductChange,
-    ) -> ASGIResponse:  # fmt: skip
+    ) -> Reply:  # fmt: skip
         request = inventory_pb2.UpdateProductRequest(
             id=path.id.lower(), expected_version=headers.version, **_given(body)
         )
@@ -280,8 +280,8 @@ def _page(product: inventory_pb2.Product) -> Page:
     return Page.of(product.version, _product(product))
 
 
-def _shown(page: Page, status: int = 200, **headers: str) -> ASGIResponse:
-    return raw_reply(page.body, status, etag=page.etag, cache_control="no-cache", **headers)
+def _shown(page: Page, status: int = 200, **headers: str) -> Reply:
+    return Reply(page.body, status, etag=page.etag, cache_control="no-cache", **headers)
 
 
 def _matches(tags: str, etag: str) -> bool:

@@ -11,14 +11,13 @@ from enum import Enum
 from typing import Any, Final, TypeVar, get_type_hints
 from urllib.parse import parse_qsl
 
-import msgspec
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
-from litestar.types import Method
+from litestar.types import ASGIApp, Method
 
 from mercato.gateway.decoding import Decoder, Malformed, parsed
 from mercato.gateway.problems import UnsupportedMediaType
+from mercato.gateway.reply import Reply
 from mercato.kernel.errors import Forbidden, Invalid, Unauthenticated, Violation
 from mercato.kernel.identity import Caller
 from mercato.platform.tokens import Tokens
@@ -26,7 +25,7 @@ from mercato.platform.tokens import Tokens
 BODY_BYTES_MAX: Final = 256 * 1024
 CALLER_KEY: Final = "mercato.caller"  # in the ASGI scope, for the access log
 
-F = TypeVar("F", bound=Callable[..., Awaitable[ASGIResponse]])
+F = TypeVar("F", bound=Callable[..., Awaitable[Reply]])
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -86,21 +85,6 @@ def operations(resource: object) -> list[Operation]:
     return [member.operation for member in members if hasattr(member, "operation")]
 
 
-_ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
-encode: Final = _ENCODER.encode
-
-
-def reply(value: object, status: int = 200, **headers: str) -> ASGIResponse:
-    """Returns an answer with `value` as JSON; a header's `_` stands for `-`."""
-    return raw_reply(encode(value), status, **headers)
-
-
-def raw_reply(body: bytes, status: int = 200, **headers: str) -> ASGIResponse:
-    named = {"cache-control": "no-store"}
-    named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    return ASGIResponse(body=body, status_code=status, headers=named, media_type="application/json")
-
-
 class Door:
     """Makes route handlers that let in those who may, with what they send read and checked."""
 
@@ -112,12 +96,12 @@ class Door:
         return [self._route(each, getattr(resource, each.name)) for each in operations(resource)]
 
     def _route(
-        self, declared: Operation, method: Callable[..., Awaitable[ASGIResponse]]
+        self, declared: Operation, method: Callable[..., Awaitable[Reply]]
     ) -> HTTPRouteHandler:
         takes = {name: kind for name, kind in declared.takes.items() if name != "caller"}
         asks = "caller" in declared.takes
 
-        async def handle(request: AnyRequest) -> ASGIResponse:
+        async def handle(request: AnyRequest) -> ASGIApp:
             arguments: dict[str, Any] = {}
             if declared.who is not Who.ANYONE:
                 caller = self._admitted(request, declared.who)
@@ -180,7 +164,7 @@ def _query(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
 
 
 def _headers(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
-    names = {field.encode_name for field in msgspec.structs.fields(kind)}
+    names = kind.__struct_encode_fields__  # type: ignore[attr-defined]
     return {name: request.headers[name] for name in names if name in request.headers}
 
 

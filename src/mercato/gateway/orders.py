@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final, Literal
 
 import grpc
 import msgspec
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, UnsetType
 
-from mercato.gateway.operation import Who, operation, reply
+from mercato.gateway.operation import Who, operation
+from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import (
     EXAMPLE_ID,
     Amount,
@@ -145,7 +145,7 @@ class Orders:
         "POST", "/api/orders", Who.USER, OrderWithMessage, status=201, refusals=[403, 404, 409],
         answers_with=["Location", "Idempotent-Replayed", "Preference-Applied"],
     )  # fmt: skip
-    async def place(self, caller: Caller, headers: PlacingHeaders, body: NewOrder) -> ASGIResponse:
+    async def place(self, caller: Caller, headers: PlacingHeaders, body: NewOrder) -> Reply:
         """Place an order.
 
         It is priced from the catalogue, and kept once this is answered; whether the stock is there
@@ -163,7 +163,7 @@ class Orders:
         return reply(_with_message(order, answer.message), 201, **more)
 
     @operation("GET", "/api/orders", Who.USER, OrderPage)
-    async def browse(self, caller: Caller, query: OrderListing) -> ASGIResponse:
+    async def browse(self, caller: Caller, query: OrderListing) -> Reply:
         """List orders, newest first.
 
         One's own; an admin sees everybody's, or one user's.
@@ -178,7 +178,7 @@ class Orders:
         return reply(OrderPage([_order(each) for each in found.orders], found.next_cursor))
 
     @operation("GET", "/api/orders/{id}", Who.USER, Order)
-    async def get(self, caller: Caller, path: ById) -> ASGIResponse:
+    async def get(self, caller: Caller, path: ById) -> Reply:
         """Read an order."""
         owner = "" if caller.rules else caller.id
         return reply(
@@ -186,14 +186,14 @@ class Orders:
         )
 
     @operation("GET", "/api/orders/{id}/history", Who.USER, History)
-    async def history(self, caller: Caller, path: ById) -> ASGIResponse:
+    async def history(self, caller: Caller, path: ById) -> Reply:
         """Read what became of an order, oldest first."""
         request = order_pb2.GetOrderHistoryRequest(id=path.id.lower())
         found = await self._channels.call(self._orders.GetOrderHistory, request, speaks_for=caller)
         return reply(History([Entry(e.at, e.by, e.action, e.detail) for e in found.entries]))
 
     @operation("PUT", "/api/orders/{id}/status", Who.USER, OrderWithMessage, refusals=[403, 409])
-    async def set_status(self, caller: Caller, path: ById, body: NewStatus) -> ASGIResponse:
+    async def set_status(self, caller: Caller, path: ById, body: NewStatus) -> Reply:
         """Cancel or complete an order.
 
         Its owner may cancel it while it is PENDING; the rest is an admin's.

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from litestar.response.base import ASGIResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from mercato.gateway.operation import Who, operation, reply
+from mercato.gateway.operation import Who, operation
+from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import Answer
 from mercato.kernel.errors import Unavailable
 
@@ -73,12 +73,12 @@ class Probes:
         self._readiness = readiness
 
     @operation("GET", "/livez", Who.ANYONE, Alive)
-    async def livez(self) -> ASGIResponse:
+    async def livez(self) -> Reply:
         """Tell that the process answers."""
         return reply(Alive("alive"))
 
     @operation("GET", "/readyz", Who.ANYONE, Ready, refusals=[503])
-    async def readyz(self) -> ASGIResponse:
+    async def readyz(self) -> Reply:
         """Tell whether the services that orders need are there."""
         checks = await self._readiness.checks()
         bad = [f"{name} is {state}" for name, state in checks.items() if state != "ok"]
@@ -87,6 +87,6 @@ class Probes:
         return reply(Ready("ready", checks))
 
     @operation("GET", "/metrics", Who.ANYONE, str)
-    async def metrics(self) -> ASGIResponse:
+    async def metrics(self) -> Reply:
         """Measures in the text format of Prometheus."""
-        return ASGIResponse(body=generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+        return Reply(generate_latest(), kind=CONTENT_TYPE_LATEST)

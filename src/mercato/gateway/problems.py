@@ -160,7 +160,8 @@ def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[b
     if status not in MEANING or status == 500:
         return _failed(request, failure)
     code = HTTPStatus(status).phrase.lower().replace(" ", "-")
-    body = problem(request.scope["path"], status, code, MEANING[status])
+    detail = failure.detail if status == 400 else MEANING[status]
+    body = problem(request.scope["path"], status, code, detail)
     return _response(status, body, dict(failure.headers or {}))
 
 

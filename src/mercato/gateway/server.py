@@ -44,6 +44,7 @@ async def serve(app: Any, listening: socket.socket, stopping: Callable[[], None]
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             backlog=BACKLOG,
             timeout_graceful_shutdown=STOP_GRACE_S,

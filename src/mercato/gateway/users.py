@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import grpc
-from litestar.response.base import ASGIResponse
 from msgspec import UNSET, Meta, UnsetType
 
-from mercato.gateway.operation import Who, operation, reply
+from mercato.gateway.operation import Who, operation
+from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import EXAMPLE_ID, Answer, Email, IdOrMe, Parameters, Request, matching
 from mercato.kernel.errors import NotFound
 from mercato.kernel.identity import Caller
@@ -86,7 +86,7 @@ class Users:
         "POST", "/api/users/register", Who.ANYONE, Registered,
         status=201, refusals=[409], answers_with=["Location"],
     )  # fmt: skip
-    async def register(self, body: Registration) -> ASGIResponse:
+    async def register(self, body: Registration) -> Reply:
         """Open an account.
 
         Without a username, one is made from the e-mail address.
@@ -99,7 +99,7 @@ class Users:
         return reply(Registered(answer.id, answer.message), 201, location=location)
 
     @operation("POST", "/api/users/authenticate", Who.ANYONE, SignedIn, refusals=[401])
-    async def authenticate(self, body: Credentials) -> ASGIResponse:
+    async def authenticate(self, body: Credentials) -> Reply:
         """Sign in with e-mail address or username.
 
         The answer's token goes into `Authorization: Bearer <token>` of every other call.
@@ -111,7 +111,7 @@ class Users:
         return reply(SignedIn(answer.token, "Bearer", answer.expires_in, answer.message))
 
     @operation("GET", "/api/users/{id}", Who.USER, Profile)
-    async def profile(self, caller: Caller, path: ByIdOrMe) -> ASGIResponse:
+    async def profile(self, caller: Caller, path: ByIdOrMe) -> Reply:
         """Read a profile: one's own, or anybody's as an admin."""
         request = user_pb2.UserID(id=_own(caller, path.id))
         return reply(
@@ -121,16 +121,16 @@ class Users:
         )
 
     @operation("PATCH", "/api/users/{id}", Who.USER, Profile, refusals=[409])
-    async def change(self, caller: Caller, path: ByIdOrMe, body: ProfileChange) -> ASGIResponse:
+    async def change(self, caller: Caller, path: ByIdOrMe, body: ProfileChange) -> Reply:
         """Change a profile."""
         return await self._change(caller, path, body)
 
     @operation("PUT", "/api/users/{id}", Who.USER, Profile, refusals=[409])
-    async def replace(self, caller: Caller, path: ByIdOrMe, body: ProfileChange) -> ASGIResponse:
+    async def replace(self, caller: Caller, path: ByIdOrMe, body: ProfileChange) -> Reply:
         """Change a profile, as PATCH does."""
         return await self._change(caller, path, body)
 
-    async def _change(self, caller: Caller, path: ByIdOrMe, body: ProfileChange) -> ASGIResponse:
+    async def _change(self, caller: Caller, path: ByIdOrMe, body: ProfileChange) -> Reply:
         request = user_pb2.UpdateProfileRequest(id=_own(caller, path.id))
         for name in body.__struct_fields__:
             if (value := getattr(body, name)) is not UNSET:

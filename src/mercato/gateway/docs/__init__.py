@@ -10,11 +10,11 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 from markupsafe import Markup, escape
 
-from mercato.gateway.operation import raw_reply
 from mercato.gateway.problems import MEANING
+from mercato.gateway.reply import Reply
 
 _HERE: Final = Path(__file__).parent
 _PREFIX: Final = "#/components/"
@@ -26,17 +26,17 @@ def routes(document: dict[str, Any]) -> list[HTTPRouteHandler]:
     page, policy = _page(document)
 
     @get("/openapi.json")
-    async def openapi() -> ASGIResponse:
-        return raw_reply(text, cache_control="no-cache")
+    async def openapi() -> ASGIApp:
+        return Reply(text, cache_control="no-cache")
 
     @get("/docs")
-    async def docs() -> ASGIResponse:
-        headers = {"content-security-policy": policy, "cache-control": "no-cache"}
-        return ASGIResponse(body=page, media_type="text/html", headers=headers)
+    async def docs() -> ASGIApp:
+        kind = "text/html; charset=utf-8"
+        return Reply(page, kind=kind, content_security_policy=policy, cache_control="no-cache")
 
     @get("/", status_code=307)
-    async def front() -> ASGIResponse:
-        return ASGIResponse(status_code=307, headers={"location": "/docs"})
+    async def front() -> ASGIApp:
+        return Reply(b"", 307, location="/docs")
 
     return [openapi, docs, front]
 
