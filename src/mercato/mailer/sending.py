@@ -98,7 +98,7 @@ class Sender:
             await asyncio.shield(self._tasks.start(self._send(mail, post)))
 
     async def _connect(self, post: Post) -> None:
-        """Waits for as long as the mail server is away; the mail waits too, no attempt is counted."""
+        """Waits while the mail server is away; the mail in hand waits too and counts no attempt."""
         delay_s = CONNECT_AGAIN_S
         while True:
             try:
