@@ -117,7 +117,8 @@ class Product:
                 setattr(self, name, value)
         self._changed(now)
         if edit.stock is not None and edit.stock != self.stock:
-            self._move(edit.stock - self.stock, by, "set by hand", f"v{self.version}")
+            move_id = f"{self.id}:edited:{self.version}"
+            self._move(edit.stock - self.stock, by, "set by hand", move_id)
 
     def adjust(self, delta: int, by: str, reason: str, key: str, now: datetime) -> None:
         """Adds `delta` units; raises InsufficientStock, Invalid above STOCK_MAX."""
@@ -126,14 +127,13 @@ class Product:
         if self.stock + delta > STOCK_MAX:
             raise Invalid("too many units", [Violation("delta", f"makes more than {STOCK_MAX}")])
         self._changed(now)
-        self._move(delta, by, reason, key)
+        self._move(delta, by, reason, adjustment_id(self.id, key))
 
     def expect(self, version: int | None) -> None:
         if version is not None and version != self.version:
             raise ProductChangedMeanwhile(f"the product is at version {self.version}")
 
-    def _move(self, delta: int, by: str, reason: str, key: str) -> None:
-        move_id = adjustment_id(self.id, key)
+    def _move(self, delta: int, by: str, reason: str, move_id: str) -> None:
         self.stock += delta
         self.moves.append(Move(move_id, self.id, delta, Cause.RESTOCKED, by, reason))
 
@@ -244,7 +244,8 @@ class Desk:
     def _move(self, order_id: str, items: Mapping[str, int], sign: int, cause: Cause) -> None:
         for product_id, quantity in items.items():
             delta = sign * quantity
-            self.stock[product_id] = self.stock.get(product_id, 0) + delta
+            if product_id in self.stock:  # what nobody asks for, or may sell, is not counted here
+                self.stock[product_id] += delta
             move_id = f"{order_id}:{product_id}:{cause}"
             self.moves.append(Move(move_id, product_id, delta, cause, f"order:{order_id}"))
 

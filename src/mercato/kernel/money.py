@@ -55,4 +55,10 @@ def digits(currency: str) -> int:
 
 
 def total(amounts: Iterable[Money], currency: str) -> Money:
-    return Money(sum(money.minor for money in amounts), currency)
+    """Returns the sum in `currency`; raises ValueError when an amount is in another."""
+    minor = 0
+    for money in amounts:
+        if money.currency != currency:
+            raise ValueError(f"{money} is not in {currency}")
+        minor += money.minor
+    return Money(minor, currency)

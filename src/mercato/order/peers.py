@@ -1,5 +1,6 @@
 """What orders ask of the other services: prices, reservations, addresses, and mails to be sent."""
 
+import asyncio
 from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
@@ -36,8 +37,9 @@ class InventoryCatalogue:
     async def products(self, ids: Set[str]) -> Mapping[str, Priced]:
         """Returns what is known of `ids`; the unknown and the retired are left out."""
         found = {product_id: self._known.get(product_id) for product_id in ids}
-        for product_id in [product_id for product_id, priced in found.items() if priced is None]:
-            found[product_id] = await self._asking(product_id)
+        missing = [product_id for product_id, priced in found.items() if priced is None]
+        asked = await asyncio.gather(*map(self._asking, missing))
+        found |= zip(missing, asked, strict=True)
         return {product_id: priced for product_id, priced in found.items() if priced is not None}
 
     def changed(self, product_id: str) -> None:

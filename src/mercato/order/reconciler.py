@@ -60,6 +60,7 @@ class Reconciler:
     async def ask_overdue(self) -> int:
         """Asks about at most BATCH_MAX orders; returns how many were answered."""
         query = {
+            "kind": "nats",
             "not_before": {"$exists": True},
             "subject": OrderCreated.subject,
             "created_at": {"$lt": now() - self._overdue},

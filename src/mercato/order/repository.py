@@ -125,9 +125,11 @@ class MongoOrders:
 
     async def _known(self, orders: Sequence[Order]) -> dict[tuple[str, str | None], Order]:
         keys = [
-            {"user_id": ObjectId(o.user_id), "idempotency_key": o.idempotency_key} for o in orders
+            {"user_id": ObjectId(o.user_id), "idempotency_key": o.idempotency_key}
+            for o in orders
+            if o.idempotency_key
         ]
-        found = await self._orders.find({"$or": keys}).to_list()
+        found = await self._orders.find({"$or": keys}).to_list() if keys else []
         return {_idem(order): order for order in map(_order, found)}
 
     async def _update(self, changes: list[Change]) -> list[Order | Exception]:
@@ -197,7 +199,9 @@ def _rows(order: Order, trace: Trace) -> list[Row]:
 def _mail_payload(order: Order) -> Document:
     items = [
         {
-            "product_id": e.product_id, "name": e.name, "quantity": e.quantity,
+            "product_id": e.product_id,
+            "name": e.name,
+            "quantity": e.quantity,
             "unit_price": e.unit_price.minor,
         }
         for e in order.lines

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Protocol
 
 from mercato.events import OrderFact, StockRejected, StockReleased, StockReserved, StockSold
-from mercato.kernel.errors import Forbidden, NotFound
+from mercato.kernel.errors import AppError, Forbidden, NotFound
 from mercato.kernel.identity import Caller
 from mercato.order.model import (
     Draft,
@@ -14,7 +14,6 @@ from mercato.order.model import (
     OrderNotCancellable,
     Priced,
     Status,
-    UnknownProduct,
 )
 
 PAGE_DEFAULT = 20
@@ -59,8 +58,8 @@ class Ordering:
         try:
             products = await self._catalogue.products({id for id, _ in draft.items})
             order = Order.place(draft, products, self._clock())
-        except UnknownProduct:
-            known = await self._known(draft)  # the product may have gone since
+        except AppError:
+            known = await self._known(draft)  # the price or the product may have changed since
             if known is None:
                 raise
             return _replayed(known, draft), True

@@ -4,13 +4,14 @@ A value is kept as `<version> <key> <json>`. It is only ever replaced by the sam
 version; a change that was committed leaves a floor (`<version> <key> ` and no value), so that a
 reader that loaded the older one cannot put it back. The key inside guards against a connection
 whose answers have shifted. When Redis is away nobody waits for it: after a failure it is left
-alone for a moment.
+alone for a moment, and what it must not show any more is told first when it is back.
 """
 
+import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,6 +24,8 @@ from redis.exceptions import RedisError
 REST_S: Final = 1.0  # how long a Redis that failed is left alone
 TIMEOUT_S: Final = 0.2
 CONNECTIONS_MAX: Final = 50
+OWED_MAX: Final = 50_000
+OWED_AT_ONCE: Final = 500
 
 # KEYS: keys; ARGV: ttl in ms, then version and value per key.
 _PUT: Final = """
@@ -48,6 +51,7 @@ class Cache:
         self._ttl_s = ttl_s
         self._put = redis.register_script(_PUT)
         self._rest_until = 0.0
+        self._owed: dict[str, int] = {}  # floors that Redis must have before it is read again
 
     @classmethod
     @asynccontextmanager
@@ -70,50 +74,78 @@ class Cache:
 
     async def get_many(self, keys: Sequence[str], shape: type[T]) -> dict[str, T]:
         """Returns what is known of `keys`; nothing when Redis is away."""
-        if not keys or self._resting:
-            return {}
-        try:
-            raw = await self._redis.mget(keys)
-        except (RedisError, OSError, TimeoutError) as failure:
-            self._rest(failure)
-            return {}
-        found = ((key, _read(key, data, shape)) for key, data in zip(keys, raw, strict=True))
+        raw: Sequence[bytes | str | None] = ()
+        if keys and not self._resting():
+            with self._reaching():
+                await self._pay()
+                raw = await self._redis.mget(keys)
+        found = ((key, _read(key, data, shape)) for key, data in zip(keys, raw, strict=False))
         return {key: value for key, value in found if value is not None}
 
     async def put_many(self, values: Mapping[str, tuple[int, object]]) -> None:
         """Stores `key -> (version, value)`, each unless a newer version is there."""
-        encoded = {k: (v, msgspec.json.encode(value)) for k, (v, value) in values.items()}
-        await self._write(encoded)
+        if values and not self._resting():
+            encoded = {k: (v, msgspec.json.encode(value)) for k, (v, value) in values.items()}
+            with self._reaching():
+                await self._store(encoded)
 
     async def forget(self, versions: Mapping[str, int]) -> None:
-        """Lets nothing older than `key -> version` be read or stored any more."""
-        await self._write({key: (version, b"") for key, version in versions.items()})
+        """Lets nothing older than `key -> version` be read or stored any more.
 
-    async def _write(self, values: Mapping[str, tuple[int, bytes]]) -> None:
-        if not values or self._resting:
+        While Redis is away this is owed, and done before it is read again.
+        """
+        if not versions:
             return
+        if not self._resting():
+            with self._reaching():
+                await self._store({key: (version, b"") for key, version in versions.items()})
+                return
+        self._owe(versions)
+
+    def _owe(self, versions: Mapping[str, int]) -> None:
+        # When there is too much, the first ones stay: they are of what was cached before.
+        for key, version in versions.items():
+            if key in self._owed or len(self._owed) < OWED_MAX:
+                self._owed[key] = max(version, self._owed.get(key, 0))
+
+    async def _pay(self) -> None:
+        while self._owed:
+            some = dict(itertools.islice(self._owed.items(), OWED_AT_ONCE))
+            await self._store({key: (version, b"") for key, version in some.items()})
+            for key in some:
+                self._owed.pop(key, None)
+
+    async def _store(self, values: Mapping[str, tuple[int, bytes]]) -> None:
         ttl_ms = int(self._ttl_s * 1000 * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
         arguments: list[int | bytes] = [ttl_ms]
         for version, value in values.values():
             arguments += (version, value)
-        try:
-            await self._put(keys=list(values), args=arguments)
-        except (RedisError, OSError, TimeoutError) as failure:
-            self._rest(failure)
+        await self._put(keys=list(values), args=arguments)
 
-    @property
     def _resting(self) -> bool:
-        return time.monotonic() < self._rest_until
+        now = time.monotonic()
+        if now < self._rest_until:
+            return True
+        if self._rest_until:  # after a rest one call tries; the others do without until it is back
+            self._rest_until = now + REST_S
+        return False
 
-    def _rest(self, failure: Exception) -> None:
-        self._rest_until = time.monotonic() + REST_S
-        log.warning("cache is away", failure=type(failure).__name__)
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, OSError, TimeoutError) as failure:
+            self._rest_until = time.monotonic() + REST_S
+            log.warning("cache is away", failure=type(failure).__name__)
+        else:
+            self._rest_until = 0.0
 
 
 def _read(key: str, data: bytes | str | None, shape: type[T]) -> T | None:
     if not isinstance(data, bytes):
         return None
-    _, name, value = data.split(b" ", 2)
+    _, _, rest = data.partition(b" ")
+    name, _, value = rest.partition(b" ")
     if name != key.encode() or not value:
         return None
     try:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from mercato.kernel.errors import Exhausted
+from mercato.kernel.errors import Exhausted, Unavailable
 from mercato.platform.tasks import Tasks
 
 Item = TypeVar("Item")
@@ -55,6 +55,7 @@ class Fold(Generic[Item, Result]):
         return await future
 
     async def _work(self) -> None:
+        group: list[tuple[Item, asyncio.Future[Result]]] = []
         try:
             while self._waiting:
                 size = min(len(self._waiting), self._size_max)
@@ -64,12 +65,22 @@ class Fold(Generic[Item, Result]):
                     _settle(future, result)
         finally:
             self._runs -= 1
+            for _, future in group:  # of a run that was cancelled: nobody waits for ever
+                future.cancel()
 
     async def _results(self, items: list[Item]) -> Sequence[Result | Exception]:
         try:
-            return await self._run(items)
+            results = await self._run(items)
+            if len(results) != len(items):
+                raise RuntimeError(f"{len(results)} results for {len(items)} items")
         except Exception as failure:  # noqa: BLE001 - handed on to every caller of the group
             return [failure] * len(items)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            # what the run waited for was cancelled, not the run: the next group has its turn
+            return [Unavailable("the call was cut off; try again")] * len(items)
+        return results
 
 
 def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:

@@ -27,6 +27,7 @@ TIMEOUT_S = 2.5
 TRANSACTION_LIFETIME_S_MAX = 5
 
 _UNAUTHORIZED = 13
+_INDEX_IS_ANOTHER = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
 _WRITE = WriteConcern(w="majority", j=True)
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -55,7 +56,7 @@ class Store:
         """Opens the database `name` behind `uri`; connects at its first use."""
         client: AsyncMongoClient[Document] = AsyncMongoClient(
             uri, tz_aware=True, retryWrites=True, serverSelectionTimeoutMS=3000,
-            connectTimeoutMS=3000, appname="mercato",
+            connectTimeoutMS=3000, timeoutMS=int(TIMEOUT_S * 1000), appname="mercato",
         )  # fmt: skip
         try:
             yield cls(client, name)
@@ -83,15 +84,27 @@ class Store:
 
     async def ensure(self, shapes: Mapping[str, Shape]) -> None:
         """Creates the collections that are missing and brings validators and indexes up to date."""
-        await self._check_lifetime()
-        there = set(await self.database.list_collection_names())
-        for name, shape in shapes.items():
-            validator = {"$jsonSchema": shape.schema} if shape.schema else {}
-            if name not in there:
-                await self._create(name)
-            await self.database.command("collMod", name, validator=validator)
-            if shape.indexes:
-                await self.database[name].create_indexes(list(shape.indexes))
+        with pymongo.timeout(0):  # an index may take as long as it takes
+            await self._check_lifetime()
+            there = set(await self.database.list_collection_names())
+            for name, shape in shapes.items():
+                validator = {"$jsonSchema": shape.schema} if shape.schema else {}
+                if name not in there:
+                    await self._create(name)
+                await self.database.command("collMod", name, validator=validator)
+                for index in shape.indexes:
+                    await self._index(self.database[name], index)
+
+    async def _index(self, collection: Collection, index: IndexModel) -> None:
+        try:
+            await collection.create_indexes([index])
+        except OperationFailure as failure:
+            if failure.code not in _INDEX_IS_ANOTHER:
+                raise
+            name = index.document["name"]
+            log.warning("an index is made anew", collection=collection.name, index=name)
+            await collection.drop_index(name)
+            await collection.create_indexes([index])
 
     async def _create(self, name: str) -> None:
         try:

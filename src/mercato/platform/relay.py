@@ -5,6 +5,7 @@ relays may run beside one another: everything told carries an id, and is told tw
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -76,10 +77,10 @@ class Relay:
         return len(rows) == BATCH_MAX and len(taken) > 0
 
     async def _rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), POLL_S)
-        except TimeoutError:
-            return
+        # not wait_for: before Python 3.12 it loses a cancellation that comes with the wake
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
 
     async def _measure(self) -> None:
         if time.monotonic() < self._measured_at + MEASURE_S:

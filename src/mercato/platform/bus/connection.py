@@ -2,17 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.api import DiscardPolicy, PubAck, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import NoStreamResponseError
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BadRequestError
 
 from mercato import events
 from mercato.platform.tasks import Tasks
@@ -21,6 +24,7 @@ PUBLISH_TIMEOUT_S: Final = 2.0
 RECONNECT_WAIT_S: Final = 0.5
 DUPLICATE_WINDOW_S: Final = 120.0
 STREAM_AGE_S_MAX: Final = 7 * 86400.0
+_STREAM_IS_ANOTHER: Final = 10058  # JSStreamNameExistErr
 
 log = structlog.get_logger()
 
@@ -34,6 +38,12 @@ class Letter:
     headers: dict[str, str]
 
 
+class _Ack(Enum):
+    STORED = "the stream has it"
+    NO_STREAM = "there is no such stream"
+    NONE = "it is refused, or nothing is known of it"
+
+
 class Bus:
     """A connection to NATS that is never given up."""
 
@@ -41,6 +51,9 @@ class Bus:
         self.client = client
         self.stream = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
         self._tasks = Tasks()
+        self._numbers = itertools.count()
+        self._acks: dict[str, asyncio.Future[_Ack]] = {}
+        self._inbox = ""
         self._closing = False
 
     @classmethod
@@ -71,16 +84,23 @@ class Bus:
         No answer is not a no: the message may be there, or arrive later. Publish it again under
         the same message id.
         """
-        if not self.client.is_connected:
+        if not self.client.is_connected or not letters:
             return [False] * len(letters)
-        waiting = [await self._publish(letter) for letter in letters]
-        pending = {future for future in waiting if future is not None}
-        if pending:
-            await asyncio.wait(pending, timeout=PUBLISH_TIMEOUT_S)
-        told = [future is not None and _acknowledged(future) for future in waiting]
-        if any(_streamless(future) for future in pending):
+        loop = asyncio.get_running_loop()
+        waiting = {str(next(self._numbers)): loop.create_future() for _ in letters}
+        self._acks |= waiting
+        try:
+            await self._send(letters, waiting)
+            await asyncio.wait(waiting.values(), timeout=PUBLISH_TIMEOUT_S)
+        except (NatsError, TimeoutError, OSError) as failure:
+            log.warning("facts cannot be published", failure=type(failure).__name__)
+        finally:
+            for number in waiting:
+                del self._acks[number]
+        acks = [future.result() if future.done() else _Ack.NONE for future in waiting.values()]
+        if _Ack.NO_STREAM in acks:
             await self.ensure_stream()
-        return told
+        return [ack is _Ack.STORED for ack in acks]
 
     async def ensure_stream(self) -> bool:
         """Makes the stream when it is not there; returns whether it is there now."""
@@ -91,6 +111,9 @@ class Bus:
         )  # fmt: skip
         try:
             await self.stream.add_stream(config)
+        except BadRequestError as failure:
+            # there is one of this name that its operator has made another way (more replicas, say)
+            return failure.err_code == _STREAM_IS_ANOTHER
         except (NatsError, TimeoutError, OSError) as failure:
             log.warning("the stream cannot be made", failure=type(failure).__name__)
             return False
@@ -105,13 +128,22 @@ class Bus:
         await self.until_connected()
         await self.client.subscribe(subject, cb=deliver)
 
-    async def _publish(self, letter: Letter) -> "asyncio.Future[PubAck] | None":
-        try:
-            return await self.stream.publish_async(
-                letter.subject, letter.payload, headers=letter.headers, wait_stall=1.0
-            )
-        except (NatsError, TimeoutError, OSError):
-            return None
+    async def _send(self, letters: Sequence[Letter], numbers: Iterable[str]) -> None:
+        # The library's own publish_async loses cancellations, and a slot with each failure.
+        if not self._inbox:
+            inbox = self.client.new_inbox()
+            await self.client.subscribe(f"{inbox}.*", cb=self._answered)
+            self._inbox = inbox
+        for letter, number in zip(letters, numbers, strict=True):
+            await self.client.publish(
+                letter.subject, letter.payload, reply=f"{self._inbox}.{number}",
+                headers=letter.headers,
+            )  # fmt: skip
+
+    async def _answered(self, message: Msg) -> None:
+        future = self._acks.get(message.subject.rpartition(".")[2])
+        if future is not None and not future.done():
+            future.set_result(_ack(message))
 
     async def _connect(self, url: str, name: str) -> None:
         while not self.client.is_connected:
@@ -131,16 +163,14 @@ class Bus:
             log.warning("NATS is away")
 
 
-def _acknowledged(future: "asyncio.Future[PubAck]") -> bool:
-    if not future.done():
-        future.cancel()
-        return False
-    return future.exception() is None
-
-
-def _streamless(future: "asyncio.Future[PubAck]") -> bool:
-    done = future.done() and not future.cancelled()
-    return done and isinstance(future.exception(), NoStreamResponseError)
+def _ack(message: Msg) -> _Ack:
+    """Returns what an answer to a publication says (JetStream's PubAck, or nobody is there)."""
+    if (message.headers or {}).get("Status") == "503":
+        return _Ack.NO_STREAM
+    try:
+        return _Ack.NONE if "error" in json.loads(message.data) else _Ack.STORED
+    except ValueError:
+        return _Ack.NONE
 
 
 async def _on_error(failure: Exception) -> None:

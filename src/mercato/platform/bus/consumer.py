@@ -7,6 +7,7 @@ The protocol is JetStream's own (`$JS.API.CONSUMER.MSG.NEXT`), because the clien
 """
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,11 +18,12 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from pymongo.errors import PyMongoError
 
 from mercato import events
-from mercato.kernel.errors import AppError
 from mercato.platform import telemetry
 from mercato.platform.bus.connection import Bus
+from mercato.platform.rpc.refusals import understood
 
 BATCH_MAX: Final = 200
 PULL_EXPIRES_S: Final = 5.0
@@ -65,15 +67,13 @@ class Consumer:
         self._trouble = ""
 
     async def run(self) -> None:
-        await self._bus.until_connected()
-        inbox = self._bus.client.new_inbox()
-        await self._bus.client.subscribe(f"{inbox}.*", cb=self._arrive)
         while True:
+            await self._bus.until_connected()
             try:
                 if await self._bus.ensure_stream():
                     await self._ensure_consumer()
-                    await self._feed(inbox)
-            except (NatsError, TimeoutError, OSError) as failure:
+                    await self._feed()
+            except (NatsError, PyMongoError, TimeoutError, OSError) as failure:
                 log.warning("consumer is cut off", consumer=self._name, failure=repr(failure))
             await asyncio.sleep(0.2)
 
@@ -87,18 +87,26 @@ class Consumer:
             ),
         )  # fmt: skip
 
-    async def _feed(self, inbox: str) -> None:
-        """Pulls and handles until the broker shows trouble or falls silent."""
-        self._wanted, self._trouble, pull = 0, "", 0
-        while not self._trouble:
-            if self._wanted < BATCH_MAX:
-                pull += 1
-                await self._pull(f"{inbox}.{pull}")
-            if not await self._something_came():
-                return
-            while self._arrived:
-                size = min(len(self._arrived), BATCH_MAX)
-                await self._settle([self._arrived.popleft() for _ in range(size)])
+    async def _feed(self) -> None:
+        """Pulls and handles until the broker shows trouble or falls silent.
+
+        The inbox is a new one each time: what was asked for before is then not counted here.
+        """
+        self._wanted, self._trouble = 0, ""
+        inbox = self._bus.client.new_inbox()
+        subscription = await self._bus.client.subscribe(inbox, cb=self._arrive)
+        try:
+            while not self._trouble:
+                if self._wanted < BATCH_MAX:
+                    await self._pull(inbox)
+                if not await self._something_came():
+                    return
+                while self._arrived:
+                    size = min(len(self._arrived), BATCH_MAX)
+                    await self._settle([self._arrived.popleft() for _ in range(size)])
+        finally:
+            with contextlib.suppress(NatsError):
+                await subscription.unsubscribe()
 
     async def _pull(self, reply: str) -> None:
         self._wanted += BATCH_MAX
@@ -112,33 +120,36 @@ class Consumer:
 
     async def _something_came(self) -> bool:
         try:
-            await asyncio.wait_for(self._wake.wait(), 3 * HEARTBEAT_S)
+            async with asyncio.timeout(3 * HEARTBEAT_S):
+                await self._wake.wait()
         except TimeoutError:
             return False
         self._wake.clear()
         return True
 
     async def _arrive(self, message: Msg) -> None:
-        status = (message.headers or {}).get("Status") if not message.data else None
-        if status is None:
+        status = (message.headers or {}).get("Status", "")
+        if message.reply:  # where to acknowledge: the broker's own remarks have no such place
             self._wanted -= 1
             self._arrived.append(message)
         elif status in ("404", "408"):
             self._wanted -= int((message.headers or {}).get("Nats-Pending-Messages", BATCH_MAX))
         elif status != "100":
-            self._trouble = status
+            self._trouble = status or "unknown"
         self._wake.set()
 
     async def _settle(self, messages: list[Msg]) -> None:
         deliveries = [_delivery(message) for message in messages]
         try:
             await self._handle(deliveries)
-        except AppError as failure:
-            log.warning("events wait", consumer=self._name, why=failure.slug, count=len(messages))
-            await self._later(messages)
         except Exception as failure:
-            log.exception("events failed", consumer=self._name, count=len(messages))
-            await self._one_by_one(messages, failure)
+            refusal = understood(failure)
+            if refusal is None:
+                log.exception("events failed", consumer=self._name, count=len(messages))
+                await self._one_by_one(messages, failure)
+                return
+            log.warning("events wait", consumer=self._name, why=refusal.slug, count=len(messages))
+            await self._later(messages)
         else:
             for message in messages:
                 telemetry.EVENTS.labels(message.subject, "done").inc()
