@@ -1,0 +1,1 @@
+"""Tests of the embedded servers, their supervisor, the mailbox and the commands around them."""

@@ -7,6 +7,8 @@ class PlatformError(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.remedy = remedy
+        if remedy:
+            self.add_note(remedy)  # a traceback, as of a test, shows it too
 
 
 class NotRunning(PlatformError):

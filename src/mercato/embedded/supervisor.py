@@ -5,7 +5,7 @@ import fcntl
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -153,7 +153,8 @@ class Platform:
             ports=self._ports,
             parts=self.parts(),
         )
-        state.write(self.data_dir, record)
+        with suppress(OSError):  # a full disk must not stop the parts that still work
+            state.write(self.data_dir, record)
 
     async def _close(self) -> None:
         """Highest tier first; everything is over within three times the grace."""
