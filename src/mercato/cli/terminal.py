@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from mercato.embedded.errors import PlatformError
+from mercato.kernel.errors import AppError
 from mercato.platform.settings import SettingsError
 
 console = Console(highlight=False, soft_wrap=True)
@@ -32,9 +33,11 @@ def say_json(content: object) -> None:
 
 def explain(failure: Exception) -> bool:
     """Shows an expected failure with its remedy; false for any other, which is a defect."""
-    if not isinstance(failure, PlatformError | SettingsError):
+    if not isinstance(failure, PlatformError | SettingsError | AppError):
         return False
     errors.print(f"[bold red]error:[/] {_plain(str(failure))}")
+    for violation in failure.violations if isinstance(failure, AppError) else ():
+        errors.print(_plain(f"  {violation.field}: {violation.detail}"))
     if isinstance(failure, PlatformError) and failure.remedy:
         errors.print(_plain(failure.remedy), style="dim")
     return True

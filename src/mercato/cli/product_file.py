@@ -1,0 +1,160 @@
+"""A CSV file of products, read a line at a time: what each line says, or what is wrong with it."""
+
+import codecs
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import IO
+
+from mercato.embedded.errors import PlatformError
+from mercato.kernel.errors import Invalid, Violation
+from mercato.kernel.money import Money
+from mercato.pb.inventory_pb2 import CreateProductRequest
+from mercato.pb.money_pb2 import Money as PbMoney
+from mercato.platform.rpc import validated
+
+NEEDED = ("sku", "name", "price")
+FIELDS = (*NEEDED, "stock", "category", "description")
+LINE_BYTES_MAX = 1024 * 1024
+BOM = codecs.BOM_UTF8
+
+_PRICE = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
+_UNITS = re.compile(r"([+-]?[0-9]{1,9}|1000000000)(\.0*)?")  # spreadsheets write 12.0
+
+
+class Unusable(PlatformError):
+    """The file cannot be read as products at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """How a file says things: `columns` (our field to its column, where they differ), and
+    `defaults` for fields that a line leaves empty.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What stands in the file from line `number` on: a product, or the reason why there is none."""
+
+    number: int
+    cells: Sequence[str]
+    product: CreateProductRequest | None
+    reason: str = ""
+
+
+class ProductFile:
+    """Iterate over it for its lines. `bytes_read` tells how far it has got."""
+
+    def __init__(self, file: IO[bytes], wording: Wording, currency: str) -> None:
+        """Reads the header; raises Unusable when what is needed is not in it."""
+        self.bytes_read = 0
+        self._file = file
+        self.wording = wording
+        self._currency = currency
+        self._reader = csv.reader(self._text(), delimiter=wording.delimiter)
+        try:
+            self.header = [name.strip() for name in next(self._reader, [])]
+        except csv.Error as problem:
+            raise Unusable(f"the file's first line is no header: {problem}") from None
+        self._places = self._find_columns()
+
+    def __iter__(self) -> Iterator[Line]:
+        while True:
+            number = self._reader.line_num + 1
+            cells: list[str] = []
+            try:
+                cells = next(self._reader)
+                if cells:
+                    yield Line(number, cells, self._product(cells))
+            except StopIteration:
+                return
+            except csv.Error as problem:
+                yield Line(number, cells, None, str(problem))
+            except Invalid as wrong:
+                reasons = (f"{self._named(each.field)}{each.detail}" for each in wrong.violations)
+                yield Line(number, cells, None, "; ".join(reasons))
+
+    def _text(self) -> Iterator[str]:
+        """The file's lines; a byte that the encoding does not know becomes a lone surrogate."""
+        for raw in iter(lambda: self._file.readline(LINE_BYTES_MAX), b""):
+            content = raw if self.bytes_read else raw.removeprefix(BOM)
+            self.bytes_read += len(raw)
+            yield content.decode(self.wording.encoding, "surrogateescape")
+
+    def _find_columns(self) -> dict[str, int]:
+        plain = {name.casefold(): place for place, name in reversed([*enumerate(self.header)])}
+        named = {field: self.wording.columns.get(field, field) for field in FIELDS}
+        places = {
+            field: plain[name.casefold()]
+            for field, name in named.items()
+            if name.casefold() in plain
+        }
+        wanted = {*NEEDED, *self.wording.columns}
+        missing = [named[field] for field in FIELDS if field in wanted and field not in places]
+        if missing:
+            found = ", ".join(self.header) or "none, it is empty"
+            raise Unusable(
+                f"the file has no column {', '.join(missing)}; its columns: {found}",
+                "say which column is meant, as in --column name=Description; see also --delimiter",
+            )
+        return places
+
+    def _product(self, cells: Sequence[str]) -> CreateProductRequest:
+        if len(cells) != len(self.header):
+            detail = f"has {len(cells)} columns, the header {len(self.header)}"
+            raise Invalid("a line like no other", [Violation("", detail)])
+        text = {field: cells[place].strip() for field, place in self._places.items()}
+        if not all(map(_clean, text.values())):
+            detail = f"is not {self.wording.encoding}; try --encoding latin-1"
+            raise Invalid("not text", [Violation("", detail)])
+        text |= {f: value for f, value in self.wording.defaults.items() if not text.get(f)}
+        wrong: list[Violation] = [] if text["sku"] else [Violation("sku", "is needed")]
+        price, stock = self._price(text["price"], wrong), _units(text.get("stock", ""), wrong)
+        product = CreateProductRequest(
+            sku=text["sku"], name=text["name"], price=price, stock=stock,
+            description=text.get("description") or None, category=text.get("category") or None,
+        )  # fmt: skip
+        try:
+            validated(product)
+        except Invalid as more:
+            known = {each.field for each in wrong}
+            wrong += (each for each in more.violations if each.field not in known)
+        if wrong:
+            raise Invalid("some fields break their rules", wrong)
+        return product
+
+    def _price(self, text: str, wrong: list[Violation]) -> PbMoney | None:
+        try:
+            if not _PRICE.fullmatch(text):
+                raise ValueError(f"must be an amount such as 19.99, not {text[:40]!r}")
+            money = Money.of(Decimal(text), self._currency)
+        except ValueError as problem:
+            wrong.append(Violation("price", str(problem)))
+            return None
+        return PbMoney(minor=money.minor, currency=money.currency)
+
+    def _named(self, field: str) -> str:
+        """A field as the file calls it, with the colon after it."""
+        column = self.wording.columns.get(field, field)
+        return (f"{field} ({column}): " if column != field else f"{field}: ") if field else ""
+
+
+def _clean(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _units(text: str, wrong: list[Violation]) -> int | None:
+    if text and not _UNITS.fullmatch(text):
+        wrong.append(
+            Violation("stock", f"must be a whole number up to 1,000,000,000, not {text[:40]!r}")
+        )
+        return None
+    return int(text.partition(".")[0]) if text else None

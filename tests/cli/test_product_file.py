@@ -1,0 +1,139 @@
+"""A CSV file of products: what a line says, and what is wrong with it."""
+
+import io
+from collections.abc import Sequence
+
+import pytest
+
+from mercato.cli.product_file import Line, ProductFile, Unusable, Wording
+from mercato.cli.upload import Tally, Upload, pretend
+
+HEADER = "sku,name,price,stock,category,description\n"
+
+
+def read(content: str | bytes, wording: Wording | None = None, currency: str = "EUR") -> list[Line]:
+    raw = content.encode() if isinstance(content, str) else content
+    return list(ProductFile(io.BytesIO(raw), wording or Wording(), currency))
+
+
+def reasons(lines: Sequence[Line]) -> dict[int, str]:
+    return {line.number: line.reason for line in lines if line.product is None}
+
+
+def test_a_line_is_a_product() -> None:
+    (line,) = read(HEADER + 'A-1, Mug ,12.90,7,kitchen,"Round, blue"\n')
+    product = line.product
+    assert product is not None
+    assert (product.sku, product.name, product.stock) == ("A-1", "Mug", 7)
+    assert (product.price.minor, product.price.currency) == (1290, "EUR")
+    assert (product.category, product.description) == ("kitchen", "Round, blue")
+
+
+def test_what_a_line_leaves_out_is_left_alone_or_the_default() -> None:
+    (plain,) = read("sku,name,price\nA,Mug,1\n")
+    assert plain.product
+    assert not plain.product.HasField("stock")
+    assert not plain.product.HasField("category")
+    defaults = Wording(defaults={"stock": "5", "category": "gifts"})
+    first, second = read("sku,name,price,stock\nA,Mug,1,\nB,Cup,1,9\n", defaults)
+    assert first.product
+    assert second.product
+    assert (first.product.stock, second.product.stock) == (5, 9)
+    assert first.product.category == "gifts"
+
+
+def test_every_fault_of_a_line_is_named_with_the_files_own_words() -> None:
+    wording = Wording(columns={"name": "Description"})
+    lines = read("SKU,description,Price,Stock\n,,x,1.5\n", wording)
+    assert list(reasons(lines)) == [2]
+    said = lines[0].reason
+    for part in ("sku: is needed", "name (Description): must", "price: must", "stock: must"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    "price", ["", "x", "NaN", "1e3", "-1", "1_0", "1.234", "12,90", "1" * 30, "100000001"]
+)
+def test_what_is_no_price_is_a_bad_line(price: str) -> None:
+    assert "price" in read(f'sku,name,price\nA,Mug,"{price}"\n')[0].reason
+
+
+@pytest.mark.parametrize("stock", ["x", "-1", "1.5", "1000000001", "99999999999", "1_0"])
+def test_what_is_no_number_of_units_is_a_bad_line(stock: str) -> None:
+    assert "stock" in read(f"sku,name,price,stock\nA,Mug,1,{stock}\n")[0].reason
+
+
+def test_lines_are_numbered_as_an_editor_does() -> None:
+    content = HEADER + 'A,Mug,1,1,,"two\nlines"\n\nB,Cup,x,1,,\n'
+    lines = read(content)
+    assert [line.number for line in lines] == [2, 5]
+    assert list(reasons(lines)) == [5]
+
+
+def test_a_line_of_another_width_is_bad_and_the_next_is_good() -> None:
+    lines = read("sku,name,price\nA,Mug\nB,Cup,1\nC,Pot,1,2\n")
+    assert reasons(lines) == {
+        2: "has 2 columns, the header 3",
+        4: "has 4 columns, the header 3",
+    }
+
+
+def test_other_encodings_and_delimiters_are_read() -> None:
+    content = "sku;name;price\nA;Crème;1\n"
+    assert (
+        "try --encoding latin-1"
+        in read(content.encode("latin-1"), Wording(delimiter=";"))[0].reason
+    )
+    (line,) = read(content.encode("latin-1"), Wording(delimiter=";", encoding="latin-1"))
+    assert line.product
+    assert line.product.name == "Crème"
+    (line,) = read(b"\xef\xbb\xbf" + content.encode(), Wording(delimiter=";"))
+    assert line.product
+    assert line.product.sku == "A"
+
+
+def test_a_huge_cell_spoils_its_own_line_only() -> None:
+    lines = read(f"sku,name,price\nA,{'x' * 200_000},1\nB,Cup,1\n")
+    assert list(reasons(lines)) == [2]
+    assert lines[-1].product
+
+
+@pytest.mark.parametrize("content", ["", "\n", "a,b\n", '"' + "x" * 200_000])
+def test_a_file_without_the_needed_columns_is_unusable(content: str) -> None:
+    with pytest.raises(Unusable):
+        read(content)
+
+
+def test_prices_have_the_digits_of_their_currency() -> None:
+    assert "decimal places" in read("sku,name,price\nA,Mug,1.5\n", currency="JPY")[0].reason
+
+
+async def test_the_first_good_line_of_a_sku_counts() -> None:
+    lines = read("sku,name,price\nA,,1\nA,Mug,1\nA,Mug,1\nA,Other,1\nB,Cup,1\n")
+    refused: list[Line] = []
+    sent: list[str] = []
+
+    async def put(batch: Sequence[Line]) -> Sequence[None]:
+        sent.extend(line.product.name for line in batch if line.product)
+        return await pretend(batch)
+
+    tally = await Upload(refused.append, lambda tally: None).run(lines, put)
+    assert tally == Tally(lines=5, products=2, repeated=2, differing=1, bad=1)
+    assert sent == ["Mug", "Cup"]
+    assert [line.number for line in refused] == [2]
+
+
+async def test_no_batch_is_larger_than_a_message_may_be() -> None:
+    description = "ü" * 5000
+    rows = "".join(f"S{i},Mug,1,{description}\n" for i in range(300))
+    sizes: list[int] = []
+
+    async def put(batch: Sequence[Line]) -> Sequence[None]:
+        sizes.append(sum(line.product.ByteSize() for line in batch if line.product))
+        return await pretend(batch)
+
+    lines = read("sku,name,price,description\n" + rows)
+    tally = await Upload(lambda line: None, lambda tally: None).run(lines, put)
+    assert tally.products == 300
+    assert max(sizes) < 1_000_000
+    assert len(sizes) > 1
