@@ -48,12 +48,12 @@ async def test_a_lost_answer_is_asked_for_again_and_is_one_order(shop: Shop) -> 
     assert len(shop.services.orders.orders) == before + 1
 
 
-@pytest.mark.parametrize("key", ["k" * 256, "tab\there", "caf\u00e9".encode("latin-1")])
-async def test_a_key_is_printable_and_not_too_long(shop: Shop, key: str | bytes) -> None:
+@pytest.mark.parametrize("key", [b"k" * 256, b"tab\there", b"caf\xe9"])
+async def test_a_key_is_printable_and_not_too_long(shop: Shop, key: bytes) -> None:
     answer = await shop.ada.post(
         "/api/orders",
         json=cart(shop),
-        headers={b"idempotency-key": key},  # type: ignore[dict-item]
+        headers={b"idempotency-key": key},
     )
     assert set(problem(answer, 422)) == {"/header/idempotency-key"}
 

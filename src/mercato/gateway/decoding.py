@@ -47,25 +47,32 @@ class Decoder:
             return kind.parse(value, self._currency)
         raise NotImplementedError(kind)
 
-    def _problems(self, value: object, kind: Any, at: str, strict: bool) -> list[Violation]:
+    def _fault(self, value: object, kind: Any, strict: bool) -> str:
+        """Returns what is wrong with `value` first of all, in a sentence; empty: nothing."""
         try:
             msgspec.convert(value, kind, strict=strict, dec_hook=self._parse)
         except msgspec.ValidationError as failure:
-            inner = self._inner(value, kind, at, strict)
-            return inner or [Violation(at, _told(failure, kind))]
-        return []
+            return _told(failure, kind)
+        return ""
+
+    def _problems(self, value: object, kind: Any, at: str, strict: bool) -> list[Violation]:
+        fault = self._fault(value, kind, strict)
+        if not fault:
+            return []
+        return self._inner(value, kind, at, strict) or [Violation(at, fault)]
 
     def _inner(self, value: object, kind: Any, at: str, strict: bool) -> list[Violation]:
+        """Returns the problems of what `value` is made of."""
         plain, metas = _plain(kind)
         if isinstance(value, dict) and isinstance(plain, type):
             if issubclass(plain, msgspec.Struct):
                 return self._members(value, plain, at, strict)
         elif isinstance(value, list) and get_origin(plain) is list:
-            any_list = Annotated[(list[Any], *metas)] if metas else list[Any]
-            long = self._problems(value, any_list, at, strict) if metas else []
+            if self._fault(value, Annotated[(list[Any], *metas)], strict):
+                return []  # too many to look at each
             (item,) = get_args(plain)
             each = (self._problems(v, item, f"{at}/{i}", strict) for i, v in enumerate(value))
-            return long or [problem for found in each for problem in found]
+            return [problem for found in each for problem in found]
         return []
 
     def _members(

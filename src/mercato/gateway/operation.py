@@ -93,7 +93,13 @@ class Door:
         self._decoder = Decoder(currency)
 
     def routes(self, resource: object) -> list[HTTPRouteHandler]:
-        return [self._route(each, getattr(resource, each.name)) for each in operations(resource)]
+        declared = operations(resource)
+        paths = {one.path: [o.method for o in declared if o.path == one.path] for one in declared}
+        return [
+            # First, or the framework makes one that knows the first method only.
+            *(_options(path, methods) for path, methods in paths.items()),
+            *(self._route(each, getattr(resource, each.name)) for each in declared),
+        ]
 
     def _route(
         self, declared: Operation, method: Callable[..., Awaitable[Reply]]
@@ -111,10 +117,7 @@ class Door:
                 await self._read(request, takes, arguments)
             return await method(**arguments)
 
-        path = declared.path.replace("{id}", "{id:str}")
-        return HTTPRouteHandler(path, http_method=declared.method, status_code=declared.status)(
-            handle
-        )
+        return _handler(declared.path, declared.method)(handle)
 
     def _admitted(self, request: AnyRequest, who: Who) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -142,6 +145,21 @@ class Door:
                 arguments[name] = self._decoder.read(value, kind, at, bad, strict=False)
         if bad:
             raise Invalid("some fields break their rules", bad)
+
+
+def _handler(path: str, method: Method) -> HTTPRouteHandler:
+    # The framework's idea of a status goes unused: every Reply has its own.
+    path = path.replace("{id}", "{id:str}")
+    return HTTPRouteHandler(path, http_method=method, status_code=200)
+
+
+def _options(path: str, methods: Sequence[str]) -> HTTPRouteHandler:
+    known = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
+
+    async def options(request: AnyRequest) -> ASGIApp:
+        return Reply(b"", 204, allow=", ".join(known))
+
+    return _handler(path, "OPTIONS")(options)
 
 
 def _path(request: AnyRequest, kind: type, bad: list[Violation]) -> object:

@@ -26,7 +26,7 @@ class Reply:
         ]
         if "cache_control" not in headers:
             self._headers.append(_NOT_KEPT)
-        if status != 304:
+        if status not in (204, 304):
             self._headers.append((b"content-type", kind.encode()))
             self._headers.append((b"content-length", b"%d" % len(body)))
 
