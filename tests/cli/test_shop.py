@@ -123,6 +123,14 @@ def test_an_import_of_what_is_no_product_file_is_a_usage_error(
     assert "Traceback" not in refused.stderr
 
 
+def test_an_import_never_overwrites_its_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text(FILE)
+    words = ("import", "products", str(path), "-c", "name=title", "--dry-run")
+    assert mercato(None, *words, "--errors", str(path)).returncode == 2
+    assert path.read_text() == FILE
+
+
 async def test_the_demo_shows_all_it_promises_and_leaves_nothing(platform: Platform) -> None:
     before = len(catalogue(platform, "category=demo"))
     walked = mercato(platform, "demo", "--json")

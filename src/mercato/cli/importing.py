@@ -55,7 +55,7 @@ def products(
     defaults = {"stock": "" if stock is None else str(stock), "category": category}
     try:
         wording = Wording(_columns(column), defaults, _delimiter(delimiter), _known(encoding))
-        with _opened(file) as opened:
+        with _opened(file, spare=errors) as opened:
             source = ProductFile(opened, wording, Prices.of(data_dir).currency)
             shop = None if dry_run else Shop.of(data_dir)
             with Complaints(source, errors, quiet=json) as complaints:
@@ -198,8 +198,11 @@ def _known(encoding: str) -> str:
     raise Unusable(f"--encoding {encoding} is unknown here", "such as utf-8, latin-1 or cp1252")
 
 
-def _opened(file: str) -> BinaryIO:
+def _opened(file: str, *, spare: Path | None) -> BinaryIO:
+    """Opens the file; raises Unusable when it is `spare`, which will be written over."""
     ours = file != "-"
+    if ours and spare and spare.exists() and spare.samefile(file):
+        raise Unusable("--errors must be another file than the one that is read")
     return open(file if ours else sys.stdin.fileno(), "rb", closefd=ours)
 
 

@@ -20,7 +20,7 @@ BATCH_PRODUCTS_MAX: Final = 500
 BATCH_BYTES_MAX: Final = 900_000  # a message has 1 MiB
 BATCHES_IN_FLIGHT: Final = 4
 CALL_DEADLINE_S: Final = 10.0
-RETRY_FOR_S: Final = 30.0
+RETRY_FOR_S: Final = 15.0
 RETRY_DELAY_S: Final = 0.5
 
 _PASSING: Final = (
