@@ -5,15 +5,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
+from msgspec import Meta
 
 SECRET_BYTES_MIN = 32
 # The one that .env.example shows: good for a look, never for a shop.
 SECRET_SHOWN = "change-me-to-at-least-32-random-bytes"  # noqa: S105
 
+Level = Literal["debug", "info", "warning", "error"]
+Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]  # ISO 4217
 S = TypeVar("S")
 
 
@@ -35,11 +38,11 @@ class Settings:
     """What every process of the platform may be told."""
 
     host: str = "127.0.0.1"  # the address to listen on; a container says 0.0.0.0
-    log_level: str = "info"
+    log_level: Level = "info"
     metrics_port: int = 0  # 0: no metrics server
     mercato_embedded: bool = False
     jwt_secret: Secret
-    currency: str = "EUR"
+    currency: Currency = "EUR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ class StoreSettings(Settings):
     redis_addr: str = "127.0.0.1:6379"
     redis_password: Secret = Secret("")
     redis_db: int = 0
-    cache_ttl_s: int = 300
+    cache_ttl_s: Annotated[int, Meta(ge=1)] = 300
     nats_url: Secret = Secret("nats://127.0.0.1:4222")
 
 
@@ -64,7 +67,7 @@ def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
     given = environment if environment is not None else _environment()
     problems: list[str] = []
     values: dict[str, Any] = {}
-    hints = get_type_hints(shape)
+    hints = get_type_hints(shape, include_extras=True)
     for each in dataclasses.fields(shape):  # type: ignore[arg-type]
         name = each.name.upper()
         try:
@@ -106,9 +109,9 @@ def _convert(text: str, shape: Any) -> Any:
     if shape is bool:
         return _truth(text)
     try:
-        return msgspec.convert(text, shape, strict=False)
-    except msgspec.ValidationError:
-        raise ValueError(f"{text!r} is no {getattr(shape, '__name__', shape)}") from None
+        return msgspec.convert(text.lower() if shape is Level else text, shape, strict=False)
+    except msgspec.ValidationError as problem:
+        raise ValueError(f"{text!r} will not do: {problem}") from None
 
 
 def _truth(text: str) -> bool:

@@ -1,0 +1,84 @@
+"""The environment: typed, from three places, and every problem said at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mercato.platform.settings import (
+    SECRET_SHOWN,
+    Secret,
+    Settings,
+    SettingsError,
+    StoreSettings,
+    load,
+)
+
+SECRET = "s" * 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop(StoreSettings):
+    """What this test's service is told."""
+
+    port: int = 1
+    needed: str
+
+
+def test_every_problem_is_said_at_once() -> None:
+    given = {"PORT": "eighty", "REDIS_DB": "1.5", "MERCATO_EMBEDDED": "maybe", "LOG_LEVEL": "loud",
+             "CURRENCY": "euro", "CACHE_TTL_S": "0", "NEEDED_FILE": "/nowhere"}  # fmt: skip
+    with pytest.raises(SettingsError) as wrong:
+        load(Shop, given)
+    for name in (*given, "JWT_SECRET"):
+        assert name.removesuffix("_FILE") in str(wrong.value), name
+
+
+def test_values_are_typed() -> None:
+    given = {"JWT_SECRET": SECRET, "NEEDED": "yes", "PORT": "8080", "MERCATO_EMBEDDED": "true"}
+    shop = load(Shop, given)
+    assert (shop.port, shop.mercato_embedded, shop.needed) == (8080, True, "yes")
+    assert load(Shop, given | {"LOG_LEVEL": "WARNING"}).log_level == "warning"
+
+
+def test_an_empty_variable_counts_as_absent() -> None:
+    shop = load(Shop, {"JWT_SECRET": SECRET, "NEEDED": "x", "PORT": "", "REDIS_ADDR": ""})
+    assert (shop.port, shop.redis_addr) == (1, "127.0.0.1:6379")
+    with pytest.raises(SettingsError, match="NEEDED is missing"):
+        load(Shop, {"JWT_SECRET": SECRET, "NEEDED": ""})
+
+
+def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(f"{SECRET}!\n")
+    assert load(Settings, {"JWT_SECRET_FILE": str(path)}).jwt_secret == f"{SECRET}!"
+    assert load(Settings, {"JWT_SECRET_FILE": str(path), "JWT_SECRET": SECRET}).jwt_secret == SECRET
+
+
+def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text(f"JWT_SECRET={SECRET}\nHOST=0.0.0.0\nCURRENCY=USD\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CURRENCY", "JPY")
+    for name in ("JWT_SECRET", "HOST"):
+        monkeypatch.delenv(name, raising=False)
+    found = load(Settings)
+    assert (found.jwt_secret, found.host, found.currency) == (SECRET, "0.0.0.0", "JPY")  # noqa: S104
+
+
+@pytest.mark.parametrize("secret", ["short", "s" * 31, SECRET_SHOWN])
+def test_a_weak_secret_is_refused_outside_the_embedded_mode(secret: str) -> None:
+    with pytest.raises(SettingsError, match="JWT_SECRET"):
+        load(Settings, {"JWT_SECRET": secret})
+    assert load(Settings, {"JWT_SECRET": secret, "MERCATO_EMBEDDED": "1"}).jwt_secret == secret
+
+
+def test_a_secret_is_shown_to_nobody() -> None:
+    settings = load(StoreSettings, {"JWT_SECRET": SECRET, "MONGO_URI": "mongodb://u:hush@h"})
+    assert SECRET not in repr(settings)
+    assert "hush" not in repr(settings)
+    assert isinstance(settings.mongo_uri, Secret)
+    with pytest.raises(SettingsError) as wrong:
+        load(Settings, {"JWT_SECRET": "hush-hush"})
+    assert "hush-hush" not in str(wrong.value)
