@@ -13,6 +13,7 @@ from mercato.embedded.settings import Given
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
 from mercato.kernel.money import Money
+from mercato.mailer import model
 from mercato.mailer.composing import Composer
 from mercato.mailer.model import Line, Mail, Order, Templated
 from mercato.mailer.repository import SHAPES, MongoMails
@@ -78,8 +79,11 @@ def compose() -> Composer:
 
 
 @pytest.fixture
-async def sender(mails: MongoMails, compose: Composer, sink: Sink) -> AsyncIterator[Sender]:
-    """A running sender with two connections to the sink."""
+async def sender(
+    mails: MongoMails, compose: Composer, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Sender]:
+    """A running, impatient sender with two connections to the sink."""
+    monkeypatch.setattr(model, "BACK_OFF_S", 0.1)
     sender = Sender(mails, compose, MailServer(host=LOOPBACK, port=sink.port), connections=2)
     task = asyncio.get_running_loop().create_task(sender.run())
     yield sender

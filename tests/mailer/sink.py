@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -35,12 +36,12 @@ class Sink:
 
     @property
     def messages(self) -> list[EmailMessage]:
-        parsed = [message_from_bytes(content, policy=default) for content in self.contents]
-        return cast(list[EmailMessage], parsed)
+        return [message_from_bytes(content, policy=default) for content in self.contents]
 
     @property
     def ids(self) -> list[str]:
-        return [str(message["Message-ID"]).strip("<>") for message in self.messages]
+        found = (re.search(rb"(?m)^Message-ID: <(.+)>", content) for content in self.contents)
+        return [each[1].decode() for each in found if each]
 
     async def start(self) -> None:
         """Listens, on the port of before if there was one."""
@@ -48,7 +49,7 @@ class Sink:
         options = {"hostname": "sink.test", "loop": loop} | self.options
         ssl = options.pop("ssl", None)
         self._server = await loop.create_server(
-            lambda: _Session(self, options), LOOPBACK, self.port, ssl=ssl
+            lambda: cast(asyncio.Protocol, _Session(self, options)), LOOPBACK, self.port, ssl=ssl
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -84,7 +85,7 @@ class Sink:
         self._sessions.discard(session)
 
 
-class _Session(SMTP):  # type: ignore[misc]
+class _Session(SMTP):
     def __init__(self, sink: Sink, options: dict[str, Any]) -> None:
         self._sink = sink
         super().__init__(sink, **options)
@@ -99,7 +100,7 @@ class _Session(SMTP):  # type: ignore[misc]
 
     def cut(self) -> None:
         if self.transport is not None:
-            self.transport.abort()
+            cast(asyncio.Transport, self.transport).abort()
 
     async def smtp_EHLO(self, argument: str) -> None:
         await self._unless("EHLO", super().smtp_EHLO, argument)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from typing import cast
 
 import pytest
 from jinja2 import TemplateError
@@ -19,7 +18,7 @@ from tests.mailer.conftest import a_mail
 
 
 def read(compose: Composer, mail: Mail) -> EmailMessage:
-    return cast(EmailMessage, message_from_bytes(compose(mail).content, policy=default))
+    return message_from_bytes(compose(mail).content, policy=default)
 
 
 def body(message: EmailMessage, kind: str) -> str:

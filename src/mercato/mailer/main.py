@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from email.headerregistry import Address
-from email.utils import parseaddr
+from email.utils import getaddresses
 
 import structlog
 
@@ -63,10 +63,10 @@ class MailerSettings(Settings):
 
     @property
     def sender(self) -> Address:
-        name, address = parseaddr(self.smtp_from)
+        (name, address), *others = getaddresses([self.smtp_from])
         violations = list(head_violations(address, name))
-        if violations:
-            raise SettingsError(f"SMTP_FROM: {violations[0].detail}")
+        if violations or others:
+            raise SettingsError("SMTP_FROM must be one address, like Shop <hello@shop.example>")
         return Address(name, addr_spec=address)
 
     @property

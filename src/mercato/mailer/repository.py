@@ -10,16 +10,15 @@ from datetime import timedelta
 from typing import Final
 
 import msgspec
-import pymongo
 from pymongo import IndexModel
 from pymongo.errors import BulkWriteError
 
 from mercato.kernel.clock import now
 from mercato.kernel.identity import new_id
 from mercato.mailer.model import Mail, Outcome, State, Templated, Written, message_id
-from mercato.platform.mongo import TIMEOUT_S, Collection, Document, Shape, Store
+from mercato.platform.mongo import Collection, Document, Shape, Store
 
-LEASE_S: Final = 6.0
+LEASE_S: Final = 5.0
 # A dot that was on its way when its sender was lost may take this long to be seen in the mailbox.
 PARKED_GRACE_S: Final = 2.0
 
@@ -77,18 +76,16 @@ class MongoMails:
     async def add(self, mails: Sequence[Mail]) -> int:
         """Stores the mails whose ids are new, durably; returns how many those were."""
         documents = [self._document(mail) for mail in mails]
-        with pymongo.timeout(TIMEOUT_S):
-            try:
-                result = await self._mails.insert_many(documents, ordered=False)
-            except BulkWriteError as failure:
-                if any(e["code"] != _DUPLICATE_KEY for e in failure.details["writeErrors"]):
-                    raise
-                return int(failure.details["nInserted"])
+        try:
+            result = await self._mails.insert_many(documents, ordered=False)
+        except BulkWriteError as failure:
+            if any(e["code"] != _DUPLICATE_KEY for e in failure.details["writeErrors"]):
+                raise
+            return int(failure.details["nInserted"])
         return len(result.inserted_ids)
 
     async def outcome(self, mail_id: str) -> Outcome:
-        with pymongo.timeout(TIMEOUT_S):
-            found = await self._mails.find_one({"_id": mail_id}, {"state": 1, "reason": 1})
+        found = await self._mails.find_one({"_id": mail_id}, {"state": 1, "reason": 1})
         if found is None:
             return Outcome(State.NEW)
         return Outcome(State(found["state"]), found.get("reason", ""))
@@ -97,15 +94,14 @@ class MongoMails:
         """Takes the lease of due mails in `state`, the longest due first."""
         at, token = now(), new_id()
         due = {"state": state, "not_before": {"$lte": at}}
-        with pymongo.timeout(TIMEOUT_S):
-            found = self._mails.find(due, {"_id": 1}).sort("not_before", 1).limit(count_max)
-            ids = [document["_id"] async for document in found]
-            if not ids:
-                return []
-            lease = {"lease": token, "not_before": at + timedelta(seconds=LEASE_S)}
-            await self._mails.update_many({"_id": {"$in": ids}} | due, {"$set": lease})
-            mine = self._mails.find({"_id": {"$in": ids}, "lease": token})
-            return [_mail(document) async for document in mine]
+        found = self._mails.find(due, {"_id": 1}).sort("not_before", 1).limit(count_max)
+        ids = [document["_id"] async for document in found]
+        if not ids:
+            return []
+        lease = {"lease": token, "not_before": at + timedelta(seconds=LEASE_S)}
+        await self._mails.update_many({"_id": {"$in": ids}} | due, {"$set": lease})
+        mine = self._mails.find({"_id": {"$in": ids}, "lease": token})
+        return [_mail(document) async for document in mine]
 
     async def renew(self, mails: Sequence[Mail]) -> None:
         """Keeps the leases of mails that are being sent."""
@@ -125,11 +121,10 @@ class MongoMails:
 
     async def sent(self, mail: Mail) -> bool:
         """The server has it: the truth, whoever holds the lease by now."""
-        with pymongo.timeout(TIMEOUT_S):
-            result = await self._mails.update_one(
-                {"_id": mail.id, "state": {"$ne": State.SENT}},
-                _ending(State.SENT) | {"$currentDate": {"sent_at": True}},
-            )
+        result = await self._mails.update_one(
+            {"_id": mail.id, "state": {"$ne": State.SENT}},
+            _ending(State.SENT) | {"$currentDate": {"sent_at": True}},
+        )
         return result.modified_count == 1
 
     async def failed(self, mail: Mail, reason: str) -> bool:
@@ -150,10 +145,9 @@ class MongoMails:
     async def park_abandoned(self) -> int:
         """Parks every DOT whose lease has run out: its sender is dead; returns how many."""
         abandoned = {"state": State.DOT, "not_before": {"$lte": now()}}
-        with pymongo.timeout(TIMEOUT_S):
-            result = await self._mails.update_many(
-                abandoned, {"$set": _parking("its sender was lost while the mail went out")}
-            )
+        result = await self._mails.update_many(
+            abandoned, {"$set": _parking("its sender was lost while the mail went out")}
+        )
         return result.modified_count
 
     async def not_sent(self, mail: Mail) -> bool:
@@ -162,15 +156,13 @@ class MongoMails:
         return await self._move(mail, (State.PARKED,), change)
 
     async def count(self, *states: State) -> int:
-        with pymongo.timeout(TIMEOUT_S):
-            waiting = {"state": {"$in": states}, "not_before": {"$exists": True}}
-            return await self._mails.count_documents(waiting)
+        waiting = {"state": {"$in": states}, "not_before": {"$exists": True}}
+        return await self._mails.count_documents(waiting)
 
     async def _move(self, mail: Mail, states: Sequence[State], change: Document) -> bool:
         """Changes a mail that we still hold; returns whether we did."""
         held = {"_id": mail.id, "lease": mail.lease, "state": {"$in": states}}
-        with pymongo.timeout(TIMEOUT_S):
-            result = await self._mails.update_one(held, change)
+        result = await self._mails.update_one(held, change)
         return result.modified_count == 1
 
     async def _move_all(
@@ -182,8 +174,7 @@ class MongoMails:
             "state": {"$in": states},
         }
         if mails:
-            with pymongo.timeout(TIMEOUT_S):
-                await self._mails.update_many(held, change)
+            await self._mails.update_many(held, change)
 
     def _document(self, mail: Mail) -> Document:
         return {

@@ -25,7 +25,7 @@ CLAIM_MAX: Final = 32
 POLL_S: Final = 0.5  # for mails that another copy took in, and for those that were put off
 RENEW_S: Final = LEASE_S / 4
 RECORD_S_MAX: Final = 30.0  # how long an outcome is kept in memory while the database is away
-STOP_S_MAX: Final = 4.0  # for the mails under way when we stop; less than a lease
+STOP_S_MAX: Final = 3.0  # for the mails under way when we stop; less than a lease
 CONNECT_AGAIN_S: Final = 0.25  # then twice as long each time
 CONNECT_AGAIN_S_MAX: Final = 5.0
 
