@@ -81,6 +81,7 @@ class StockReserved(OrderFact):
     """Told by inventory: all of the order's units are held for it."""
 
     subject: ClassVar[str] = "stock.reserved"
+    items: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +103,10 @@ class OrderCancelled(OrderFact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StockReleased(OrderFact):
-    """Told by inventory: nothing is held for the order any more."""
+    """Told by inventory: nothing is held for the order any more; `items` went back."""
 
     subject: ClassVar[str] = "stock.released"
+    items: tuple[Item, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from mercato.gateway.main import GatewaySettings, gateway
 from mercato.kernel.identity import Role
 from mercato.platform.settings import Secret
+from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import Tokens
 from tests.gateway.fakes import Services, services
 
@@ -30,40 +33,47 @@ class Shop:
     ids: dict[str, str]
 
 
+@dataclass
+class Served:
+    """A gateway of one test's own."""
+
+    url: str
+    serving: asyncio.Task[None]
+
+
+@asynccontextmanager
+async def served(**settings: Any) -> AsyncIterator[Served]:
+    """A gateway on a free port, until the end or until its task is cancelled."""
+    told = {"port": 0, "jwt_secret": Secret(SECRET), "nats_url": Secret("nats://127.0.0.1:9")}
+    async with gateway(GatewaySettings(**(told | settings))) as (port, *loops):
+        tasks = Tasks()
+        serving, *watching = (tasks.start(each) for each in loops)
+        try:
+            yield Served(f"http://127.0.0.1:{port}", serving)
+        finally:
+            serving.cancel()
+            for task in watching:
+                task.cancel()
+            await tasks.drain(15)
+
+
 @pytest.fixture(scope="session")
 async def running() -> AsyncIterator[Shop]:
     tokens = Tokens(SECRET)
-    async with services(tokens) as fakes:
-        settings = GatewaySettings(
-            port=0,
-            jwt_secret=Secret(SECRET),
-            nats_url=Secret("nats://127.0.0.1:9"),
-            **fakes.targets,
-        )
-        async with gateway(settings) as (port, *loops), asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in loops]
-            url = f"http://127.0.0.1:{port}"
-            ids = {
-                "ada": fakes.users.add("ada@example.com", "ada"),
-                "bob": fakes.users.add("bob@example.com", "bob"),
-                "admin": fakes.users.add("root@example.com", "root", "admin"),
-            }
-            roles: dict[str, Role] = {"ada": "customer", "bob": "customer", "admin": "admin"}
-            clients = {
-                name: httpx.AsyncClient(
-                    base_url=url,
-                    headers={"authorization": f"Bearer {tokens.access(ids[name], role)}"},
-                )
-                for name, role in roles.items()
-            }
-            nobody = httpx.AsyncClient(base_url=url)
-            yield Shop(
-                url, tokens, fakes, nobody, clients["ada"], clients["bob"], clients["admin"], ids
-            )
-            for client in (nobody, *clients.values()):
-                await client.aclose()
-            for task in tasks:
-                task.cancel()
+    async with AsyncExitStack() as stack:
+        fakes = await stack.enter_async_context(services(tokens))
+        here = await stack.enter_async_context(served(**fakes.targets))
+        roles: dict[str, Role] = {"ada": "customer", "bob": "customer", "admin": "admin"}
+        ids = {name: fakes.users.add(f"{name}@example.com", name, roles[name]) for name in roles}
+        headers: dict[str, dict[str, str]] = {
+            name: {"authorization": f"Bearer {tokens.access(ids[name], roles[name])}"}
+            for name in roles
+        }
+        nobody, ada, bob, admin = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=here.url, headers=each))
+            for each in ({}, headers["ada"], headers["bob"], headers["admin"])
+        ]
+        yield Shop(here.url, tokens, fakes, nobody, ada, bob, admin, ids)
 
 
 @pytest.fixture

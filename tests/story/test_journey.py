@@ -14,7 +14,8 @@ async def test_an_order_takes_stock_and_the_customer_hears_of_it(shop: Shop) -> 
     assert answer.headers["Location"] == f"/api/orders/{order['id']}"
     assert (order["status"], order["stock"]) == ("PENDING", "RESERVED")
     assert re.search(rb'"total":39\.98[,}]', answer.content), "money is exact, on the wire too"
-    assert await shop.stock(product) == 3
+    seen = (await shop.http.get(f"/api/inventory/{product}")).json()
+    assert seen["stock"] == 3, "who has bought sees the stock fallen"
     subjects = await shop.gets_mails(buyer.email, 2)
     assert any("confirmed" in subject for subject in subjects), subjects
 

@@ -38,6 +38,14 @@ class _Changed(msgspec.Struct):
     version: int
 
 
+class _Item(msgspec.Struct):
+    product_id: str
+
+
+class _Moved(msgspec.Struct):
+    items: list[_Item] = []
+
+
 class Catalogue:
     """Reads products, many in one call; what this gateway wrote it never shows older again."""
 
@@ -81,6 +89,15 @@ class Catalogue:
         known = self._pages.get(fact.product_id)
         if known is not None and known.version < fact.version:
             self._pages.forget(fact.product_id)
+
+    def moved(self, payload: bytes) -> None:
+        """Takes the facts `stock.*`: whoever has just bought sees the stock fallen."""
+        try:
+            fact = msgspec.json.decode(payload, type=_Moved)
+        except msgspec.DecodeError:
+            return
+        for item in fact.items:
+            self._pages.forget(item.product_id)
 
     async def _fetched(self, ids: list[str]) -> Sequence[Page | Exception]:
         request = inventory_pb2.BatchGetProductsRequest(ids=sorted(set(ids)))

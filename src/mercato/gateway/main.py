@@ -52,7 +52,7 @@ async def main() -> None:
 @asynccontextmanager
 async def gateway(
     settings: GatewaySettings,
-) -> AsyncIterator[tuple[int, Coroutine[Any, Any, None], Coroutine[Any, Any, None]]]:
+) -> AsyncIterator[tuple[int, *tuple[Coroutine[Any, Any, None], ...]]]:
     """Builds the gateway; yields its port and the loops to run.
 
     It waits for no service: `/readyz` tells which are there.
@@ -77,6 +77,7 @@ async def gateway(
             listening.getsockname()[1],
             serve(app, listening, readiness.drain),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
+            bus.watch("stock.>", inventory.catalogue.moved),
         )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from mercato.events import (
+    Item,
     OrderCancelled,
     OrderCompleted,
     OrderCreated,
@@ -170,9 +171,10 @@ class Reservation:
     def answer(self) -> OrderFact:
         if self.state is State.REJECTED:
             return StockRejected(order_id=self.order_id, reason=self.reason)
+        items = tuple(Item(product_id=p, quantity=q) for p, q in self.items.items())
         if self.state is State.RELEASED:
-            return StockReleased(order_id=self.order_id)
-        return StockReserved(order_id=self.order_id)
+            return StockReleased(order_id=self.order_id, items=items)
+        return StockReserved(order_id=self.order_id, items=items)
 
 
 @dataclass
@@ -211,19 +213,21 @@ class Desk:
         elif any(self.stock[product_id] < quantity for product_id, quantity in wanted.items()):
             self._reject(fact.order_id, wanted, OUT_OF_STOCK)
         else:
-            self._book(Reservation(fact.order_id, State.HELD, wanted))
+            self._book(held := Reservation(fact.order_id, State.HELD, wanted))
             self._move(fact.order_id, wanted, -1, Cause.HELD)
-            self._tell(StockReserved(order_id=fact.order_id))
+            self._tell(held.answer())
 
     def _release(self, fact: OrderCancelled, known: Reservation | None) -> None:
         if known is None:  # a tombstone: an order.created that comes late finds it
-            self._book(Reservation(fact.order_id, State.RELEASED, {}))
+            self._book(known := Reservation(fact.order_id, State.RELEASED, {}))
         elif known.state is State.HELD:
             known.state = State.RELEASED
             self._book(known)
             self._move(fact.order_id, known.items, 1, Cause.RELEASED)
-        if known is None or known.state is not State.SOLD:
+        if known.state is State.REJECTED:
             self._tell(StockReleased(order_id=fact.order_id))
+        elif known.state is State.RELEASED:
+            self._tell(known.answer())
 
     def _sell(self, fact: OrderCompleted, known: Reservation | None) -> None:
         if known is None or known.state not in (State.HELD, State.SOLD):
