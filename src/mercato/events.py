@@ -42,6 +42,7 @@ class ProductChanged(Fact):
     """Told by inventory when the catalogue's page of a product is another one."""
 
     subject: ClassVar[str] = "product.changed"
+    urgent: ClassVar[bool] = False  # an import tells a hundred thousand of them
     product_id: str
     version: int
 

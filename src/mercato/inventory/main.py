@@ -59,6 +59,7 @@ async def main() -> None:
         async with server.listen(s.host, s.port):
             await run(
                 Relay(outbox, cache, name=NAME, kind="nats", dispatch=to_bus(bus)).run(),
+                Relay(outbox, cache, name=NAME, kind="news", dispatch=to_bus(bus)).run(),
                 Consumer(bus, NAME, OrderListener.SUBJECTS, listener, dead.keep).run(),
                 name=NAME,
             )

@@ -11,6 +11,8 @@ class Fact:
     subject: ClassVar[str]
     # Whether some service answers this fact with one of its own, and it is told until then.
     answered: ClassVar[bool] = False
+    # Whether somebody waits for it; what nobody waits for never stands in the way of what is.
+    urgent: ClassVar[bool] = True
 
     @property
     def about(self) -> str:

@@ -31,8 +31,8 @@ SHAPE: Final = Shape(
     )
 )
 
-Kind = Literal["nats", "mail"]
-KINDS: Final[tuple[Kind, ...]] = ("nats", "mail")
+Kind = Literal["nats", "news", "mail"]  # urgent facts, other facts, mails
+KINDS: Final[tuple[Kind, ...]] = ("nats", "news", "mail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ def tell(
     trace: Mapping[str, str] | None = None,
 ) -> Row:
     """Returns the row that tells `fact`; `trace` is the request's, by default the current one."""
+    kind: Kind = "nats" if fact.urgent else "news"
     return Row(
-        fact.id, "nats", fact.about, asdict(fact), fact.subject, fact.answered,
+        fact.id, kind, fact.about, asdict(fact), fact.subject, fact.answered,
         headers=_headers(trace), stale=dict(stale or {}),
     )  # fmt: skip
 

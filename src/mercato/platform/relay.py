@@ -1,7 +1,8 @@
 """The relay: tells an outbox's rows until each is answered, whatever becomes of the broker.
 
-Facts and mails have a relay each, so that neither waits for the other's neighbour. Any number of
-relays may run beside one another: everything told carries an id, and is told twice at worst.
+Urgent facts, other facts and mails have a relay each, so that an order waits for no import and for
+no mailer. Any number of relays may run beside one another: everything told carries an id, and is
+told twice at worst.
 """
 
 import asyncio
@@ -26,7 +27,8 @@ POLL_S: Final = 0.2
 BATCH_MAX: Final = 256
 TELL_AGAIN_S: Final = 5.0  # then 10, 20, 40 and so on
 TELL_AGAIN_S_MAX: Final = 60.0
-AWAY_S: Final[dict[Kind, float]] = {"nats": 0.2, "mail": 1.0}  # pause when nobody takes a row
+# the pause when nobody takes a row
+AWAY_S: Final[dict[Kind, float]] = {"nats": 0.2, "news": 1.0, "mail": 1.0}
 OVERDUE_S: Final = 120.0
 MEASURE_S: Final = 5.0
 
