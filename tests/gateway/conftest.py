@@ -44,7 +44,11 @@ class Served:
 @asynccontextmanager
 async def served(**settings: Any) -> AsyncIterator[Served]:
     """A gateway on a free port, until the end or until its task is cancelled."""
-    told = {"port": 0, "jwt_secret": Secret(SECRET), "nats_url": Secret("nats://127.0.0.1:9")}
+    told: dict[str, Any] = {
+        "port": 0,
+        "jwt_secret": Secret(SECRET),
+        "nats_url": Secret("nats://127.0.0.1:9"),
+    }
     async with gateway(GatewaySettings(**(told | settings))) as (port, *loops):
         tasks = Tasks()
         serving, *watching = (tasks.start(each) for each in loops)

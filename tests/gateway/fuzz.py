@@ -1,48 +1,39 @@
-"""A bounded run of Schemathesis against a base URL: what the document allows, and what it does not.
+"""A bounded run of Schemathesis: what the OpenAPI document allows, and much that it does not."""
 
-It asks no more than that no answer is a fault (5xx) and that every answer is as documented; which
-orders can be placed is another test's matter.
+import asyncio
+import sys
+from pathlib import Path
+
+# Which of the well-formed requests go through is for the shop to say: an unknown product or a
+# wrong password is refused rightly.
+EXCLUDED = "positive_data_acceptance"
+SEED = 20260102
+CONFIG = """
+[checks]
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 412, 413, 415, 422]
 """
 
-from collections.abc import Mapping
 
-import schemathesis
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis import checks
-from schemathesis.checks import CHECKS
+async def fuzz(
+    url: str, token: str, home: Path, *, examples_max: int, seconds_max: int
+) -> tuple[bool, str]:
+    """Asks every route below `url` for a fault, as the bearer of `token`; `home` is for its files.
 
-SEED = 20260102
-CHECK_NAMES = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_headers_conformance",
-    "response_schema_conformance",
-    "negative_data_rejection",
-    "missing_required_header",
-    "ignored_auth",
-    "unsupported_method",
-)
-
-
-def fuzz(url: str, headers: Mapping[str, str], *, examples_max: int) -> int:
-    """Sends `examples_max` cases to each route below `url`; returns how many were sent.
-
-    Raises what Schemathesis finds, with a command to repeat it.
+    Returns whether none was found, and the report.
     """
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
-    chosen = [CHECKS.get_one(name) for name in CHECK_NAMES]
-    sent = 0
-
-    for result in schema.get_all_operations():
-        operation = result.ok()
-
-        def case_holds(case: schemathesis.Case) -> None:
-            nonlocal sent
-            sent += 1
-            answer = case.call(headers=dict(headers), timeout=15)
-            case.validate_response(answer, checks=chosen, headers=dict(headers))
-    return sent
-
-
-__all__ = ["HealthCheck", "Phase", "checks", "fuzz", "settings"]
+    (home / "schemathesis.toml").write_text(CONFIG)
+    command = (
+        str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json",
+        "--header", f"Authorization: Bearer {token}", "--exclude-checks", EXCLUDED,
+        "--max-examples", str(examples_max), "--max-time", str(seconds_max), "--seed", str(SEED),
+        "--request-timeout", "15", "--generation-database", "none", "--no-color",
+    )  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=home, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        report, _ = await asyncio.wait_for(process.communicate(), seconds_max + 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode == 0, report.decode(errors="replace")

@@ -1,14 +1,13 @@
 """The OpenAPI 3.1 document, made from what the routes declare."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
 import mercato
 from mercato.gateway.operation import Operation, Who, operations
-from mercato.gateway.problems import MEANING, MEDIA_TYPE, Problem
+from mercato.gateway.problems import MEANING, MEDIA_TYPE, Problem, title
 from mercato.gateway.shapes import END, Parsed
 
 ABOUT: Final = """\
@@ -100,7 +99,7 @@ def _answer(one: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     if _is_struct(one.answer):
         content = {"application/json": {"schema": _reference(one.answer)}}
-    return {"description": HTTPStatus(one.status).phrase, "headers": headers, "content": content}
+    return {"description": title(one.status), "headers": headers, "content": content}
 
 
 def _refusals(one: Operation) -> dict[str, Any]:
@@ -142,6 +141,8 @@ def _schemas(kinds: Sequence[type]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
         kinds, schema_hook=_of_parsed, ref_template=_REFERENCE
     )
+    for kind in kinds:
+        schemas[kind.__name__] |= getattr(kind, "also", {})
     tidied: dict[str, Any] = _tidied(schemas)
     return tidied
 
@@ -179,4 +180,4 @@ def _reference(kind: type) -> dict[str, str]:
 
 
 def _name(status: int) -> str:
-    return HTTPStatus(status).phrase.replace(" ", "").replace("-", "")
+    return title(status).replace(" ", "").replace("-", "")

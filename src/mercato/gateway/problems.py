@@ -65,6 +65,8 @@ MEANING: Final = {
     500: "A fault of ours. Tell us the `request_id`.",
     503: "Something that this needs is away; try again after `Retry-After` seconds.",
 }
+# RFC 9110's names, which Python's own table has from 3.13 on.
+_TITLE: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
 # What services call by another name than REST does, and what was no field of the body.
 _RENAMED: Final = {
     "expected_total": "/total",
@@ -100,6 +102,10 @@ class Problem(msgspec.Struct, frozen=True):
     errors: Annotated[list[FieldError], Meta(description="Every bad field, all at once.")]
 
 
+def title(status: int) -> str:
+    return _TITLE.get(status) or HTTPStatus(status).phrase
+
+
 def problem(
     path: str, status: int, code: str, detail: str, errors: list[FieldError] | None = None
 ) -> bytes:
@@ -108,7 +114,7 @@ def problem(
     return msgspec.json.encode(
         Problem(
             type=f"/docs#problem-{status}",
-            title=HTTPStatus(status).phrase,
+            title=title(status),
             status=status,
             detail=detail,
             instance=path,
@@ -159,7 +165,7 @@ def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[b
     status = failure.status_code
     if status not in MEANING or status == 500:
         return _failed(request, failure)
-    code = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    code = title(status).lower().replace(" ", "-")
     detail = failure.detail if status == 400 else MEANING[status]
     body = problem(request.scope["path"], status, code, detail)
     return _response(status, body, dict(failure.headers or {}))

@@ -39,7 +39,9 @@ Key = Annotated[str, matching("^[ -~]*", "must be printable ASCII", max_length=2
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A JSON object that a client sends."""
+    """A JSON object that a client sends; `also` is more of its JSON Schema."""
+
+    also: ClassVar[dict[str, Any]] = {}
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """/api/users: registration, sign-in and profiles."""
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import grpc
 from msgspec import UNSET, Meta, UnsetType
@@ -32,6 +32,10 @@ class Registration(Request, frozen=True):
 
 class Credentials(Request, frozen=True):
     """One of `email` and `username`, and the password."""
+
+    also: ClassVar[dict[str, Any]] = {
+        "oneOf": [{"required": ["email"]}, {"required": ["username"]}]
+    }
 
     password: GivenPassword
     email: Annotated[Given, Meta(examples=["ada@example.com"])] | UnsetType = UNSET

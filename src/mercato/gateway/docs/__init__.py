@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from markupsafe import Markup, escape
 
-from mercato.gateway.problems import MEANING
+from mercato.gateway.problems import MEANING, title
 from mercato.gateway.reply import Reply
 
 _HERE: Final = Path(__file__).parent
@@ -53,7 +52,7 @@ def _page(document: dict[str, Any]) -> tuple[bytes, str]:
     jinja.globals |= {"example": view.example, "rules": _rules, "kind": view.kind}
     page = jinja.get_template("page.html.j2").render(
         document=document, tags=view.tags(), style=Markup(style), script=Markup(script),  # noqa: S704
-        problems=[(status, HTTPStatus(status).phrase, MEANING[status]) for status in MEANING],
+        problems=[(status, title(status), MEANING[status]) for status in MEANING],
     )  # fmt: skip
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
