@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import msgspec
-
 from mercato.events import ProductChanged
 from mercato.kernel.clock import now
 from mercato.order.handler import ALLOWED, OrderHandler, StockListener
@@ -60,25 +58,23 @@ async def main() -> None:
             "mongo", lambda: store.ensure(SHAPES | {"dead_letters": dead_letters.SHAPE})
         )
         inventory = InventoryServiceStub(inventory_channel)
-        orders = MongoOrders(store, cache)
         catalogue = InventoryCatalogue(inventory, channels)
+        orders = MongoOrders(store, cache)
         ordering = Ordering(orders, catalogue, now)
         post = Post(UserServiceStub(user_channel), MailerServiceStub(mailer_channel), channels)
-        dead = DeadLetters(store["dead_letters"], NAME)
-
-        def forget_price(payload: bytes) -> None:
-            catalogue.changed(msgspec.json.decode(payload, type=ProductChanged).product_id)
-
         server = Server(order_pb2.DESCRIPTOR.services_by_name["OrderService"], tokens, ALLOWED)
         add_OrderServiceServicer_to_server(OrderHandler(ordering, s.currency), server.grpc)
         async with server.listen(s.host, s.port):
             await run(
                 Relay(orders.outbox, cache, name=NAME, kind="nats", dispatch=to_bus(bus)).run(),
                 Relay(orders.outbox, cache, name=NAME, kind="mail", dispatch=post).run(),
-                Consumer(
-                    bus, NAME, StockListener.SUBJECTS, StockListener(ordering, dead), dead.keep
-                ).run(),
+                _consumer(bus, ordering, DeadLetters(store["dead_letters"], NAME)).run(),
                 Reconciler(orders.outbox, ordering, inventory, channels).run(),
-                bus.watch(ProductChanged.subject, forget_price),
+                bus.watch(ProductChanged.subject, catalogue.changed),
                 name=NAME,
             )
+
+
+def _consumer(bus: Bus, ordering: Ordering, dead: DeadLetters) -> Consumer:
+    listener = StockListener(ordering, dead)
+    return Consumer(bus, NAME, StockListener.SUBJECTS, listener, dead.keep)

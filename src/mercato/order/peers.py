@@ -1,11 +1,14 @@
 """What orders ask of the other services: prices, reservations, addresses, and mails to be sent."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
+import msgspec
 import structlog
 
+from mercato.events import ProductChanged
 from mercato.kernel.money import Money
 from mercato.order.model import Priced
 from mercato.pb import inventory_pb2, mailer_pb2, money_pb2, order_pb2, user_pb2
@@ -42,8 +45,11 @@ class InventoryCatalogue:
         found |= zip(missing, asked, strict=True)
         return {product_id: priced for product_id, priced in found.items() if priced is not None}
 
-    def changed(self, product_id: str) -> None:
-        self._known.forget(product_id)
+    def changed(self, payload: bytes) -> None:
+        """Takes the fact `product.changed`: its price is asked for again."""
+        with contextlib.suppress(msgspec.DecodeError):  # not told by inventory
+            fact = msgspec.json.decode(payload, type=ProductChanged)
+            self._known.forget(fact.product_id)
 
     async def _ask(self, ids: list[str]) -> list[Priced | Exception | None]:
         request = inventory_pb2.BatchGetProductsRequest(ids=sorted(set(ids)))
