@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import ssl
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -47,9 +48,12 @@ class Sink:
         """Listens, on the port of before if there was one."""
         loop = asyncio.get_running_loop()
         options = {"hostname": "sink.test", "loop": loop} | self.options
-        ssl = options.pop("ssl", None)
+        context = cast("ssl.SSLContext | None", options.pop("ssl", None))
         self._server = await loop.create_server(
-            lambda: cast(asyncio.Protocol, _Session(self, options)), LOOPBACK, self.port, ssl=ssl
+            lambda: cast(asyncio.Protocol, _Session(self, options)),
+            LOOPBACK,
+            self.port,
+            ssl=context,
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

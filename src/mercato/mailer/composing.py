@@ -116,7 +116,7 @@ def _part(kind: str, text: str) -> Message:
 
 def _count_head(content: bytes, recipient: str) -> None:
     """Reads the head as a stranger would; raises Invalid when it says more than was meant."""
-    head = BytesHeaderParser().parsebytes(content)
+    head = BytesHeaderParser().parsebytes(content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
     if tuple(head.keys()) != HEAD:
         raise Invalid("the mail's head would have other fields than it should")
     if [address for _, address in getaddresses([str(head["To"])])] != [recipient]:

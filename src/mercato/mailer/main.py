@@ -84,7 +84,7 @@ async def main() -> None:
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
     log.info(
         "mail goes out", by=f"{server.host}:{server.port}", tls=server.tls,
-        login=bool(server.username), from_=str(sender), mailbox_api=s.mailbox_api,
+        login=bool(server.username), from_=str(sender), mailbox_api=bool(s.mailbox_api),
     )  # fmt: skip
     async with Store.open(s.mongo_uri, s.mongo_db_name) as store:
         await until_ready("mongo", lambda: store.ensure(SHAPES))

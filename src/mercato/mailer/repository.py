@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError
 from mercato.kernel.clock import now
 from mercato.kernel.identity import new_id
 from mercato.mailer.model import Mail, Outcome, State, Templated, Written, message_id
+from mercato.platform.fold import Fold
 from mercato.platform.mongo import Collection, Document, Shape, Store
 
 LEASE_S: Final = 5.0
@@ -72,6 +73,9 @@ class MongoMails:
     def __init__(self, store: Store, domain: str) -> None:
         self._mails: Collection = store["mails"]
         self._domain = domain
+        # the two writes that every mail costs: those of all connections go together
+        self.dot = Fold(self._dot)
+        self.sent = Fold(self._sent)
 
     async def add(self, mails: Sequence[Mail]) -> int:
         """Stores the mails whose ids are new, durably; returns how many those were."""
@@ -79,9 +83,11 @@ class MongoMails:
         try:
             result = await self._mails.insert_many(documents, ordered=False)
         except BulkWriteError as failure:
-            if any(e["code"] != _DUPLICATE_KEY for e in failure.details["writeErrors"]):
+            told = failure.details
+            known = all(error["code"] == _DUPLICATE_KEY for error in told["writeErrors"])
+            if not known or told["writeConcernErrors"]:
                 raise
-            return int(failure.details["nInserted"])
+            return int(told["nInserted"])
         return len(result.inserted_ids)
 
     async def outcome(self, mail_id: str) -> Outcome:
@@ -106,26 +112,14 @@ class MongoMails:
     async def renew(self, mails: Sequence[Mail]) -> None:
         """Keeps the leases of mails that are being sent."""
         due = now() + timedelta(seconds=LEASE_S)
-        await self._move_all(mails, _AT_WORK, {"$set": {"not_before": due}})
+        if mails:
+            await self._move_all(mails, _AT_WORK, {"$set": {"not_before": due}})
 
     async def release(self, mails: Sequence[Mail]) -> None:
         """Gives back mails that were not begun."""
         change = {"$set": {"not_before": now()}, "$unset": {"lease": ""}}
-        await self._move_all(mails, (State.NEW,), change)
-
-    async def dot(self, mail: Mail) -> bool:
-        """Says that the final dot goes out next; False when the lease is lost: then it must not."""
-        due = now() + timedelta(seconds=LEASE_S)
-        change = {"$set": {"state": State.DOT, "not_before": due}}
-        return await self._move(mail, (State.NEW,), change)
-
-    async def sent(self, mail: Mail) -> bool:
-        """The server has it: the truth, whoever holds the lease by now."""
-        result = await self._mails.update_one(
-            {"_id": mail.id, "state": {"$ne": State.SENT}},
-            _ending(State.SENT) | {"$currentDate": {"sent_at": True}},
-        )
-        return result.modified_count == 1
+        if mails:
+            await self._move_all(mails, (State.NEW,), change)
 
     async def failed(self, mail: Mail, reason: str) -> bool:
         """No attempt will ever succeed."""
@@ -159,22 +153,37 @@ class MongoMails:
         waiting = {"state": {"$in": states}, "not_before": {"$exists": True}}
         return await self._mails.count_documents(waiting)
 
+    async def _dot(self, mails: list[Mail]) -> list[bool]:
+        """Says that final dots go out next; False where the lease is lost: there they must not.
+
+        Each claimed mail is asked for once: the same holder would be told True again.
+        """
+        due = now() + timedelta(seconds=LEASE_S)
+        change = {"$set": {"state": State.DOT, "not_before": due}}
+        if await self._move_all(mails, (State.NEW,), change) == len(mails):
+            return [True] * len(mails)
+        dotted = self._mails.find(_held(mails, (State.DOT,)), {"lease": 1})
+        leases = {document["_id"]: document["lease"] async for document in dotted}
+        return [leases.get(mail.id) == mail.lease for mail in mails]
+
+    async def _sent(self, mails: list[Mail]) -> list[None]:
+        """The server has them: the truth, whoever holds the leases by now."""
+        await self._mails.update_many(
+            {"_id": {"$in": [mail.id for mail in mails]}, "state": {"$ne": State.SENT}},
+            _ending(State.SENT) | {"$currentDate": {"sent_at": True}},
+        )
+        return [None] * len(mails)
+
     async def _move(self, mail: Mail, states: Sequence[State], change: Document) -> bool:
         """Changes a mail that we still hold; returns whether we did."""
-        held = {"_id": mail.id, "lease": mail.lease, "state": {"$in": states}}
-        result = await self._mails.update_one(held, change)
+        result = await self._mails.update_one(_held([mail], states), change)
         return result.modified_count == 1
 
     async def _move_all(
         self, mails: Sequence[Mail], states: Sequence[State], change: Document
-    ) -> None:
-        held = {
-            "_id": {"$in": [mail.id for mail in mails]},
-            "lease": {"$in": list({mail.lease for mail in mails})},
-            "state": {"$in": states},
-        }
-        if mails:
-            await self._mails.update_many(held, change)
+    ) -> int:
+        result = await self._mails.update_many(_held(mails, states), change)
+        return result.modified_count
 
     def _document(self, mail: Mail) -> Document:
         return {
@@ -187,6 +196,14 @@ class MongoMails:
             "created_at": mail.created_at,
             "not_before": mail.created_at,
         }
+
+
+def _held(mails: Sequence[Mail], states: Sequence[State]) -> Document:
+    return {
+        "_id": {"$in": [mail.id for mail in mails]},
+        "lease": {"$in": list({mail.lease for mail in mails})},
+        "state": {"$in": states},
+    }
 
 
 def _ending(state: State, reason: str = "") -> Document:

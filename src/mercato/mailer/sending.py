@@ -140,13 +140,13 @@ class Sender:
         metrics.MAILS.labels(state.lower() if state is not State.NEW else "put_off").inc()
         if state is not State.SENT:
             log.warning("mail not sent", mail=mail.id, state=state, reason=reason)
-        write = {
+        writes: dict[State, Callable[[], Awaitable[object]]] = {
             State.SENT: partial(self._mails.sent, mail),
             State.NEW: partial(self._mails.later, mail, reason),
             State.FAILED: partial(self._mails.failed, mail, reason),
             State.PARKED: partial(self._mails.park, mail, reason),
-        }[state]
-        await _insist(write)
+        }
+        await _insist(writes[state])
 
     async def _tried(self, call: Awaitable[T]) -> T | None:
         try:
@@ -157,7 +157,7 @@ class Sender:
             return None
 
 
-async def _insist(write: Callable[[], Awaitable[bool]]) -> None:
+async def _insist(write: Callable[[], Awaitable[object]]) -> None:
     """Writes an outcome, again and again while the database is away; then the lease decides."""
     until = time.monotonic() + RECORD_S_MAX
     while True:

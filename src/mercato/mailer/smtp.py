@@ -66,7 +66,7 @@ class Post:
             self.close()
         if not self._smtp.is_connected:
             await self._smtp.connect()
-            await self._smtp.ehlo()
+            await self._smtp.noop()  # greets; a server that refuses us refuses no mail by it
         self._used_at = time.monotonic()
 
     async def deliver(self, letter: Letter, may_go: Callable[[], Awaitable[bool]]) -> Outcome:
