@@ -25,7 +25,8 @@ EXAMPLE_ID: Final = "68016c6489e4500884e8382f"
 
 def matching(pattern: str, rule: str, **more: Any) -> Meta:
     """Returns the rule that a whole text matches `pattern`; `rule` says so to a person."""
-    return Meta(pattern=f"{pattern}{END}", extra={"rule": rule}, **more)
+    told = {"description": f"{rule[0].upper()}{rule[1:]}."} | more
+    return Meta(pattern=f"{pattern}{END}", extra={"rule": rule}, **told)
 
 
 Id = Annotated[str, matching(f"^{_ID}", "must be 24 hex digits", examples=[EXAMPLE_ID])]

@@ -126,7 +126,7 @@ def _rules(schema: dict[str, Any]) -> str:
     words = {
         "minLength": "at least {} characters", "maxLength": "at most {} characters",
         "minimum": "at least {:,}", "maximum": "at most {:,}",
-        "minItems": "at least {} items", "maxItems": "at most {} items", "pattern": "matches {}",
+        "minItems": "at least {} items", "maxItems": "at most {} items",
     }  # fmt: skip
     told = [text.format(schema[name]) for name, text in words.items() if name in schema]
     if "enum" in schema:
