@@ -1,6 +1,7 @@
 """Folding: many callers, one run, and an answer or an exception for each of them."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextvars import ContextVar
 
@@ -163,3 +164,17 @@ async def test_tasks_are_awaited_at_the_end_and_the_late_ones_cancelled() -> Non
     assert quick.done()
     assert slow.cancelled()
     assert len(tasks) == 0
+
+
+async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
+    async def deaf() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    tasks = Tasks()
+    task = tasks.start(deaf())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await tasks.drain(0)
+    assert task.cancelled()

@@ -8,6 +8,8 @@ from typing import Any, Final
 import structlog
 from pymongo.errors import PyMongoError
 
+from mercato.platform.tasks import end
+
 RETRY_S_MAX: Final = 5.0
 
 log = structlog.get_logger()
@@ -43,8 +45,7 @@ async def run(*loops: Coroutine[Any, Any, None], name: str) -> None:
         running = [group.create_task(each) for each in loops]
         await stop.wait()
         log.info("stopping", name=name)
-        for task in running:
-            task.cancel()
+        await end(running)
 
 
 def _worth_waiting(failure: Exception) -> bool:

@@ -1,8 +1,10 @@
 """Tasks that somebody holds on to: started anywhere, awaited at the end."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+CANCEL_AGAIN_S: Final = 0.5
 
 T = TypeVar("T")
 
@@ -27,6 +29,17 @@ class Tasks:
         if not self._running:
             return
         _, late = await asyncio.wait(set(self._running), timeout=timeout_s)
-        for task in late:
+        await end(late)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels `tasks`, and again until each has ended.
+
+    Once is not enough: before Python 3.12 `asyncio.wait_for`, which the drivers use, loses a
+    cancellation that comes together with what it waits for.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)

@@ -109,6 +109,8 @@ class Bus:
             retention=RetentionPolicy.LIMITS, discard=DiscardPolicy.NEW, deny_delete=True,
             max_age=STREAM_AGE_S_MAX, duplicate_window=DUPLICATE_WINDOW_S,
         )  # fmt: skip
+        if not self.client.is_connected:
+            return False
         try:
             await self.stream.add_stream(config)
         except BadRequestError as failure:
