@@ -1,7 +1,6 @@
 """A real database, a mailer process, and a mail server for the mailer's tests."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -52,12 +51,19 @@ def mongo_uri(mailer_platform: Platform) -> str:
     return mailer_platform.environment["MONGO_URI"]
 
 
-@pytest.fixture
-async def store(mongo_uri: str) -> AsyncIterator[Store]:
-    async with Store.open(mongo_uri, f"test_{secrets.token_hex(4)}") as store:
+@pytest.fixture(scope="session")
+async def queue_store(mongo_uri: str) -> AsyncIterator[Store]:
+    """A database beside that of the mailer process, for the parts under test in this one."""
+    async with Store.open(mongo_uri, "mailer_test") as store:
         await store.ensure(SHAPES)
         yield store
-        await store.client.drop_database(store.database.name)
+
+
+@pytest.fixture
+async def store(queue_store: Store) -> Store:
+    """The same, emptied."""
+    await queue_store["mails"].delete_many({})
+    return queue_store
 
 
 @pytest.fixture
