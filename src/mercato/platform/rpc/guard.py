@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
@@ -113,7 +114,12 @@ class Guard(grpc.aio.ServerInterceptor):
         validated(request)
         _caller.set(asking)
         with pymongo.timeout(min(TIMEOUT_S, max(left_s, 0.001))):
-            return await asyncio.shield(self.tasks.start(_run(method, request, context)))
+            task = self.tasks.start(_run(method, request, context))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(_left_alone, name))  # nobody else hears of its faults
+            raise
 
     def _authenticate(self, metadata: Mapping[str, str]) -> Caller:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
@@ -137,7 +143,13 @@ async def _run(method: Method, request: Message, context: Any) -> Message:
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def _told(name: str, failure: Exception) -> Any:
+def _left_alone(name: str, task: asyncio.Task[Message]) -> None:
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None:
+        _told(name, failure)
+
+
+def _told(name: str, failure: BaseException) -> Any:
     if understood(failure) is None:
         log.error("call failed", method=name, exc_info=failure)
     return status_of(failure)

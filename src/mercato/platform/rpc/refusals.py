@@ -29,6 +29,13 @@ from mercato.kernel.errors import (
 DETAILS_KEY: Final = "grpc-status-details-bin"
 DOMAIN: Final = "mercato"
 
+# What MongoDB says while it stops, steps down, starts or is overtaken
+# (https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml).
+_PASSING: Final = frozenset({
+    24, 43, 91, 112, 134, 189, 246, 251, 262, 10107, 11600, 11602, 13435, 13436
+})  # fmt: skip
+_PASSING_LABELS: Final = ("TransientTransactionError", "RetryableWriteError")
+
 STATUS: Final[dict[type[AppError], grpc.StatusCode]] = {
     Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
@@ -47,9 +54,9 @@ def understood(failure: BaseException) -> AppError | None:
         return failure
     if isinstance(failure, ConnectionFailure | ExecutionTimeout | WTimeoutError):
         return Unavailable("the database is away")
-    if isinstance(failure, PyMongoError) and failure.has_error_label("TransientTransactionError"):
+    if isinstance(failure, PyMongoError) and any(map(failure.has_error_label, _PASSING_LABELS)):
         return Unavailable("the database is busy")
-    if isinstance(failure, OperationFailure) and failure.timeout:
+    if isinstance(failure, OperationFailure) and (failure.timeout or failure.code in _PASSING):
         return Unavailable("the database is busy")
     return None
 
