@@ -162,7 +162,7 @@ class Orders:
             more["preference_applied"] = f"wait={headers.wait_s}"
         return reply(_with_message(order, answer.message), 201, **more)
 
-    @operation("GET", "/api/orders", Who.USER, OrderPage)
+    @operation("GET", "/api/orders", Who.USER, OrderPage, refusals=[403])
     async def browse(self, caller: Caller, query: OrderListing) -> Reply:
         """List orders, newest first.
 
