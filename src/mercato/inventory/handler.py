@@ -164,7 +164,7 @@ class OrderListener:
         try:
             fact = msgspec.json.decode(delivery.payload, type=self.FACTS[delivery.subject])
             _check(fact)
-        except (KeyError, ValueError) as failure:
+        except (KeyError, ValueError, RecursionError) as failure:
             await self._dead.keep(delivery, str(failure))
             order_id = _order_id(delivery.payload)
             created = delivery.subject == OrderCreated.subject
@@ -186,8 +186,8 @@ def _check(fact: OrderFact) -> None:
 
 def _order_id(payload: bytes) -> str:
     try:
-        order_id = msgspec.json.decode(payload)["order_id"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+        order_id = msgspec.json.decode(payload, type=OrderFact).order_id
+    except (msgspec.DecodeError, RecursionError):
         return ""
     return order_id if is_id(order_id) else ""
 

@@ -150,7 +150,7 @@ class StockListener:
             fact = msgspec.json.decode(delivery.payload, type=self.FACTS[delivery.subject])
             if not is_id(fact.order_id):
                 raise ValueError("order_id is no id")
-        except (KeyError, ValueError) as failure:
+        except (KeyError, ValueError, RecursionError) as failure:
             await self._dead.keep(delivery, str(failure))
             return
         await self._ordering.heard(fact)
