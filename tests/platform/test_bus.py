@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import shutil
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,9 +14,16 @@ from mercato import events
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.errors import Unavailable
 from mercato.kernel.identity import new_id
-from mercato.platform.bus import Bus, Consumer, Delivery, Letter
+from mercato.platform.bus import Bus, Consumer, Delivery, Letter, consumer
 from mercato.platform.bus.consumer import ATTEMPTS_MAX
 from tests.platform.conftest import Until
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets less time pass between one delivery and the next."""
+    monkeypatch.setattr(consumer, "RETRY_DELAY_S", 0.05)
+    monkeypatch.setattr(consumer, "ACK_WAIT_S", 1.0)
 
 
 class Listener:
@@ -44,8 +53,8 @@ class Listener:
 async def listening(bus: Bus, listener: Listener) -> AsyncIterator[str]:
     """Consumes a subject of the test's own; yields it."""
     subject = f"order.{new_id()}"
-    consumer = Consumer(bus, f"test-{new_id()}", [subject], listener, listener.park)
-    running = asyncio.ensure_future(consumer.run())
+    feeding = Consumer(bus, f"test-{new_id()}", [subject], listener, listener.park)
+    running = asyncio.ensure_future(feeding.run())
     try:
         yield subject
     finally:
@@ -91,8 +100,8 @@ async def test_a_stream_and_a_consumer_that_were_deleted_are_made_again(
     async with listening(bus, listener) as subject:
         await publish(bus, subject, "a")
         await until(lambda: "a" in listener.heard)
-        for consumer in await bus.stream.consumers_info(events.STREAM):
-            await bus.stream.delete_consumer(events.STREAM, consumer.name)
+        for each in await bus.stream.consumers_info(events.STREAM):
+            await bus.stream.delete_consumer(events.STREAM, each.name)
         await publish(bus, subject, "b")
         await until(lambda: "b" in listener.heard)
         await bus.stream.delete_stream(events.STREAM)
@@ -116,6 +125,24 @@ async def test_deliveries_go_on_when_the_broker_is_back(
         await publish(bus, subject, *numbered(5, 5))
         await until(lambda: set(numbered(5, 5)) <= set(listener.heard))
         assert bus._acks == {}
+
+
+async def test_a_consumer_that_is_ahead_of_its_stream_is_made_anew(
+    bus: Bus, servers: Platform, until: Until
+) -> None:
+    """As after a power cut that the consumer's state survived and the messages did not."""
+    listener = Listener()
+    async with listening(bus, listener) as subject:
+        await publish(bus, subject, *numbered(20))
+        await until(lambda: len(listener.heard) >= 20)
+        await asyncio.sleep(0.5)
+        await servers.stop("nats")
+        [messages] = servers.data_dir.glob("nats/**/msgs")
+        shutil.rmtree(messages)
+        messages.mkdir()
+        await servers.start("nats")
+        await publish(bus, subject, "after")
+        await until(lambda: "after" in listener.heard, 12)
 
 
 async def test_a_slow_silence_does_not_end_deliveries_nor_pile_up_pulls(
@@ -208,6 +235,21 @@ async def test_publishing_stops_when_it_is_told_to(bus: Bus) -> None:
         await asyncio.wait([publishing], timeout=1)
         assert publishing.cancelled()
     assert bus._acks == {}
+
+
+async def test_a_connection_that_is_closed_for_good_ends_the_process(servers: Platform) -> None:
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    try:
+        async with Bus.open(servers.environment["NATS_URL"], "test") as bus:
+            await asyncio.wait_for(bus.until_connected(), 10)
+        assert not ended.is_set(), "the usual end is no such thing"
+        async with Bus.open(servers.environment["NATS_URL"], "test") as bus:
+            await asyncio.wait_for(bus.until_connected(), 10)
+            await bus.client.close()
+            await asyncio.wait_for(ended.wait(), 5)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 async def test_a_bus_opens_while_nats_is_away() -> None:

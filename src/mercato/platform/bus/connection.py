@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -155,6 +156,7 @@ class Bus:
                     reconnect_time_wait=RECONNECT_WAIT_S, ping_interval=5,  # type: ignore[arg-type]
                     connect_timeout=2, pending_size=4 * 1024 * 1024,
                     error_cb=_on_error, disconnected_cb=self._on_away, reconnected_cb=_on_back,
+                    closed_cb=self._on_closed,
                 )  # fmt: skip
             except (NatsError, OSError, TimeoutError) as failure:
                 log.warning("NATS is away", failure=type(failure).__name__)
@@ -163,6 +165,13 @@ class Bus:
     async def _on_away(self) -> None:
         if not self._closing:
             log.warning("NATS is away")
+
+    async def _on_closed(self) -> None:
+        # The client never comes back from this (credentials that are refused, say); a new process
+        # does, or says what is wrong at its start.
+        if not self._closing:
+            log.error("NATS has closed the connection for good: this process ends")
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _ack(message: Msg) -> _Ack:
