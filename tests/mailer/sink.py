@@ -65,19 +65,6 @@ class Sink:
             await self._server.wait_closed()
             self._server = None
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
-        for stage in ("BEFORE", "AFTER"):
-            if stage == "AFTER":
-                self.contents.append(envelope.original_content)
-                self.recipients.append(envelope.rcpt_tos)
-            fault = self.fault(stage)
-            if fault == CUT:
-                server.cut()
-                await asyncio.sleep(60)  # the session is cancelled here
-            elif fault:
-                return fault
-        return "250 kept"
-
     def fault(self, stage: str) -> str:
         return self.faults[stage].popleft() if self.faults[stage] else ""
 
@@ -89,10 +76,30 @@ class Sink:
         self._sessions.discard(session)
 
 
+class _Storing:
+    """Beside the sink, because aiosmtpd evaluates every property of its handler."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        for stage in ("BEFORE", "AFTER"):
+            if stage == "AFTER":
+                self._sink.contents.append(envelope.original_content)
+                self._sink.recipients.append(envelope.rcpt_tos)
+            fault = self._sink.fault(stage)
+            if fault == CUT:
+                server.cut()
+                await asyncio.sleep(60)  # the session is cancelled here
+            elif fault:
+                return fault
+        return "250 kept"
+
+
 class _Session(SMTP):
     def __init__(self, sink: Sink, options: dict[str, Any]) -> None:
         self._sink = sink
-        super().__init__(sink, **options)
+        super().__init__(_Storing(sink), **options)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
