@@ -2,19 +2,21 @@
 
 import base64
 import json
+import time
 from typing import Any
 
 import pytest
 
-from mercato.inventory.handler import OrderListener
+from mercato.inventory.handler import OrderListener, _groups
 from mercato.inventory.model import Reservation, State
 from mercato.inventory.repository import MongoProducts, MongoStock
+from mercato.inventory.repository.documents import product_document
 from mercato.inventory.usecase import Warehouse
 from mercato.kernel.identity import new_id
 from mercato.platform.bus import Delivery
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
-from tests.inventory.goods import balanced, on_hand, product
+from tests.inventory.goods import balanced, created, on_hand, product
 
 
 @pytest.fixture
@@ -43,6 +45,30 @@ async def test_the_documented_payload_alone_takes_stock_once_however_often(
         await listener([delivery(payload), delivery(further)])
     assert await on_hand(store, lamp.id) == 8
     assert await balanced(store, lamp.id)
+
+
+async def test_a_batch_of_very_long_orders_is_decided_in_time(
+    listener: OrderListener, stock: MongoStock, store: Store
+) -> None:
+    shelf = [product(1000) for _ in range(1000)]
+    await store["products"].insert_many([product_document(each) for each in shelf])
+    items = [{"product_id": each.id, "quantity": 1} for each in shelf]
+    orders = [new_id() for _ in range(8)]
+    started = time.perf_counter()
+    await listener([delivery({"order_id": order_id, "items": items}) for order_id in orders])
+    assert time.perf_counter() - started < 10
+    assert await on_hand(store, shelf[0].id) == await on_hand(store, shelf[-1].id) == 992
+    cancels = [delivery({"order_id": o, "reason": ""}, "order.cancelled") for o in orders]
+    await listener(cancels)
+    assert await on_hand(store, shelf[0].id) == await on_hand(store, shelf[-1].id) == 1000
+
+
+def test_a_batch_is_cut_between_its_orders_and_keeps_their_order() -> None:
+    facts = [created(*[(new_id(), 1)] * n) for n in (1000, 1000, 1, 1000, 999, 1000, 1000)]
+    groups = list(_groups(facts))
+    assert [len(group) for group in groups] == [2, 3, 2]
+    assert [fact for group in groups for fact in group] == facts
+    assert list(_groups([])) == []
 
 
 ITEM = {"product_id": new_id(), "quantity": 1}

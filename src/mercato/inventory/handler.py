@@ -1,6 +1,6 @@
 """The inventory's front door: its gRPC methods, and the orders' facts as they arrive."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +37,8 @@ ALLOWED: Final[dict[str, frozenset[Role]]] = {
 
 QUANTITY_MAX: Final = 1_000_000
 ITEMS_MAX: Final = 1000
+LINES_MAX: Final = 2000  # of all orders in one transaction
+LINES_UNKNOWN: Final = 50  # what a fact that does not say its lines is taken to have
 
 
 class InventoryHandler(InventoryServiceServicer):
@@ -152,9 +154,8 @@ class OrderListener:
 
     async def __call__(self, deliveries: Sequence[Delivery]) -> None:
         read = [await self._read(delivery) for delivery in deliveries]
-        facts = [fact for fact in read if fact is not None]
-        if facts:
-            await self._warehouse.settle(facts)
+        for group in _groups([fact for fact in read if fact is not None]):
+            await self._warehouse.settle(group)
 
     async def _read(self, delivery: Delivery) -> OrderFact | Unfit | None:
         """Returns the fact; one that cannot be meant is kept as a dead letter.
@@ -170,6 +171,21 @@ class OrderListener:
             created = delivery.subject == OrderCreated.subject
             return Unfit(order_id) if order_id and created else None
         return fact
+
+
+def _groups(facts: Sequence[OrderFact | Unfit]) -> Iterator[list[OrderFact | Unfit]]:
+    """Yields the facts in groups whose lines one transaction can write in its time."""
+    group: list[OrderFact | Unfit] = []
+    lines = 0
+    for fact in facts:
+        more = len(fact.items) if isinstance(fact, OrderCreated) else LINES_UNKNOWN
+        if group and lines + more > LINES_MAX:
+            yield group
+            group, lines = [], 0
+        group.append(fact)
+        lines += more
+    if group:
+        yield group
 
 
 def _check(fact: OrderFact) -> None:

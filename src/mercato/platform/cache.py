@@ -112,8 +112,7 @@ class Cache:
         while self._owed:
             some = dict(itertools.islice(self._owed.items(), OWED_AT_ONCE))
             await self._store({key: (version, b"") for key, version in some.items()})
-            for key in some:
-                self._owed.pop(key, None)
+            self._owed = {k: v for k, v in self._owed.items() if v != some.get(k)}
 
     async def _store(self, values: Mapping[str, tuple[int, bytes]]) -> None:
         ttl_ms = int(self._ttl_s * 1000 * random.uniform(0.9, 1.1))  # noqa: S311 - jitter

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError
+from nats.js.errors import APIError
 
 from mercato import events
 from mercato.platform.tasks import Tasks
@@ -114,10 +114,9 @@ class Bus:
             return False
         try:
             await self.stream.add_stream(config)
-        except BadRequestError as failure:
-            # there is one of this name that its operator has made another way (more replicas, say)
-            return failure.err_code == _STREAM_IS_ANOTHER
         except (NatsError, TimeoutError, OSError) as failure:
+            if isinstance(failure, APIError) and failure.err_code == _STREAM_IS_ANOTHER:
+                return True  # its operator has made it another way (with more replicas, say)
             log.warning("the stream cannot be made", failure=type(failure).__name__)
             return False
         return True

@@ -32,7 +32,7 @@ DOMAIN: Final = "mercato"
 # What MongoDB says while it stops, steps down, starts or is overtaken
 # (https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml).
 _PASSING: Final = frozenset({
-    24, 43, 91, 112, 134, 189, 246, 251, 262, 10107, 11600, 11602, 13435, 13436
+    24, 43, 91, 112, 134, 189, 246, 251, 262, 290, 10107, 11600, 11602, 13435, 13436
 })  # fmt: skip
 _PASSING_LABELS: Final = ("TransientTransactionError", "RetryableWriteError")
 
