@@ -1,26 +1,32 @@
-"""All nine parts together: how soon they are ready and how little memory they take."""
+"""All nine parts together, as a user starts them: how soon they are ready, how small, how gone."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import psutil
 
-from mercato.embedded.supervisor import Platform
+from mercato.embedded import state
+from mercato.embedded.ports import any_free
+from tests.embedded.test_up import children, up
 
 READY_S_MAX = 8.0
+STOP_S_MAX = 10.0
 MEMORY_BYTES_MAX = 900 * 1000 * 1000
 
 
-async def test_the_whole_platform_is_ready_soon_and_small(tmp_path: Path) -> None:
+def test_the_whole_platform_is_ready_soon_small_and_gone_after_ctrl_c(tmp_path: Path) -> None:
     crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # others on this machine
     began = time.monotonic()
-    async with Platform.open(tmp_path) as platform:
+    with up(tmp_path, "--port", str(any_free())) as supervisor:
         assert time.monotonic() - began < READY_S_MAX * crowd
-        processes = [part.process.find() for part in platform.parts().values() if part.process]
-        memory = sum(process.memory_info().rss for process in processes if process)
-        assert len(processes) == 9
-        assert memory + psutil.Process().memory_info().rss < MEMORY_BYTES_MAX
+        parts = children(state.running(tmp_path))
+        assert len(parts) == 9
+        everything = [*parts, psutil.Process(supervisor.pid)]
+        assert sum(process.memory_info().rss for process in everything) < MEMORY_BYTES_MAX
         began = time.monotonic()
-    assert time.monotonic() - began < 10
-    assert not any(process and process.is_running() for process in processes)
+        supervisor.send_signal(signal.SIGINT)
+        assert supervisor.wait(STOP_S_MAX) == 0
+        assert time.monotonic() - began < STOP_S_MAX
+        assert not any(process.is_running() for process in parts)

@@ -119,7 +119,7 @@ def test_a_services_token_is_made_anew_before_it_gets_old(monkeypatch: pytest.Mo
     first = tokens.service("order")
     assert tokens.service("order") == first
     assert tokens.service("user") != first
-    monkeypatch.setattr(module.time, "time", lambda: NOW + 200.0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(module.time, "time", lambda later=time.time() + 200: later)  # type: ignore[attr-defined]
     assert tokens.service("order") != first
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from mercato.kernel.identity import new_id
 from tests.story.shop import Shop
 
 README = Path(__file__).parents[2] / "README.md"
@@ -17,7 +18,7 @@ async def test_the_tour_of_the_readme_answers_as_shown(shop: Shop) -> None:
     commands = [line[2:] for line in shown if line.startswith("$ ")]
     assert len(commands) == 10, "it promises ten lines"
     script = "\n".join(f"{line}\necho" for line in commands)
-    script = script.replace("http://127.0.0.1:8080", shop.url)
+    script = script.replace("http://127.0.0.1:8080", shop.url).replace("ada@", f"{new_id()}@")
     run = ["bash", "-euo", "pipefail", "-c", script]
     done = await asyncio.to_thread(
         subprocess.run, run, capture_output=True, text=True, timeout=60, check=True

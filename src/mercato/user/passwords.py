@@ -20,7 +20,7 @@ LANES: Final = 1
 
 WORKERS: Final = 2
 # Whoever stood further back than this would not be served before the deadline.
-WAITING_MAX: Final = 32
+WAITING_MAX: Final = 64
 
 T = TypeVar("T")
 
