@@ -30,7 +30,7 @@ def mercato(*words: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def up(data_dir: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """`mercato up`, by default with the servers alone, ready; killed at the end if it still runs."""
+    """`mercato up`, ready; by default the servers alone. Killed at the end if it still runs."""
     command = (*MERCATO, "up", *(words or ("--services", "")), "--data-dir", str(data_dir))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -119,7 +119,8 @@ def test_a_services_token_is_made_anew_before_it_gets_old(monkeypatch: pytest.Mo
     first = tokens.service("order")
     assert tokens.service("order") == first
     assert tokens.service("user") != first
-    monkeypatch.setattr(module.time, "time", lambda later=time.time() + 200: later)  # type: ignore[attr-defined]
+    later = time.time() + 200
+    monkeypatch.setattr(module.time, "time", lambda: later)  # type: ignore[attr-defined]
     assert tokens.service("order") != first
 
 

@@ -17,6 +17,7 @@ from mercato.embedded.part import Tier
 from mercato.embedded.plan import SERVICES, Plan, draw
 from mercato.embedded.settings import Given
 from mercato.embedded.state import PartState, Phase, PlatformState, ProcessId
+from mercato.platform.tasks import end
 
 STOP_GRACE_S = 3.0  # for each of three tiers, so that all is over within 10 s
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -163,8 +164,7 @@ class Platform:
             async with asyncio.TaskGroup() as group:
                 for keeper in self._tier(tier):
                     group.create_task(keeper.stop(STOP_GRACE_S))
-        self._supervision.cancel()
-        await asyncio.wait([self._supervision])
+        await end([self._supervision])
         for keeper in self._keepers.values():
             keeper.phase = "stopped"
         self._record()

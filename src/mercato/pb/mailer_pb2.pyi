@@ -83,7 +83,7 @@ class Mail(_message.Message):
     username: _builtins.str
     @_builtins.property
     def order(self) -> _order_pb2.Order:
-        """for the order templates"""
+        """For the order templates. Its rules are those of a request for an order, and this is none."""
 
     def __init__(
         self,

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import structlog
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from mercato.platform.tasks import end
 
 RETRY_S_MAX: Final = 5.0
+
+_REFUSED: Final = (13, 18)  # MongoDB: not authorised, wrong credentials
 
 log = structlog.get_logger()
 
@@ -49,4 +51,6 @@ async def run(*loops: Coroutine[Any, Any, None], name: str) -> None:
 
 
 def _worth_waiting(failure: Exception) -> bool:
+    if isinstance(failure, OperationFailure) and failure.code in _REFUSED:
+        return False
     return isinstance(failure, PyMongoError | OSError | TimeoutError)
