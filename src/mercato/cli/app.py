@@ -15,7 +15,22 @@ COMMANDS = {
     "health": "Ask one service of this machine whether it does its work.",
     "seed": "Put a demo catalogue on the shelves; once more puts everything back as it was.",
     "demo": "Walk a shopper's whole journey on a running platform, and check each step.",
+    "admin create": "Make an account that may do everything.",
+    "import products": (
+        "Put the products of a CSV file into the catalogue: new ones, and by sku those it has."
+    ),
+    "events dead": "List the events that no service could understand, the newest first.",
+    "events replay": "Tell dead letters once more, after what they died of has been mended.",
+    "mail parked": "List the mails that may have been sent, or that were refused for good.",
+    "mail resolve": "Say what became of a mail, or have it sent again.",
 }
+GROUPS = {
+    "admin": "Accounts of those who run the shop.",
+    "import": "What comes from elsewhere.",
+    "events": "Events that need a person.",
+    "mail": "Mails that need a person.",
+}
+MODULES = {"import": "importing"}  # where the group's name is a word of Python's own
 EXAMPLES = {
     "seed": """Examples:
   mercato seed
@@ -43,6 +58,29 @@ Examples:
       -c sku=StockCode -c name=Description -c price=UnitPrice
 
 Exit code: 0 all lines were good, 1 some were bad, 2 the file cannot be read as products.""",
+    "events dead": """Examples:
+  mercato events dead
+  mercato events dead --limit 1000 --json""",
+    "events replay": """\
+A letter is published as it came; who has done what it says does not do it twice. One that still \
+cannot be understood is dead again. An order that inventory has answered with invalid_event is \
+answered so again, not applied: place a new one.
+
+Examples:
+  mercato events replay 3f2a9c41d0e7
+  mercato events replay --all
+
+Exit code: 0 all were published, 1 the stream did not take one; the rest is left as it was.""",
+    "mail parked": """Examples:
+  mercato mail parked
+  mercato mail parked --json""",
+    "mail resolve": """\
+A PARKED mail was on its way when its sender or the mail server was lost. Look for its Message-ID \
+in the mail server's log before you answer. A FAILED mail can only be sent again.
+
+Examples:
+  mercato mail resolve 6b02f3bd03c86491ab6d36e7:order-confirmed --sent
+  mercato mail resolve 6b02f3bd03c86491ab6d36e7:order-confirmed --send-again""",
 }
 
 app = App(
@@ -52,23 +90,15 @@ app = App(
     default_parameter=Parameter(negative=()),
     help_format="plaintext",
 )
-admin = App(name="admin", help="Accounts of those who run the shop.")
-imports = App(name="import", help="What comes from elsewhere.")
-app.command(admin)
-app.command(imports)
-admin.command(
-    "mercato.cli.admin:create",
-    help="Make an account that may do everything.",
-    help_epilogue=EXAMPLES["admin create"],
-)
-imports.command(
-    "mercato.cli.importing:products",
-    help="Put the products of a CSV file into the catalogue: new ones, and by sku those it has.",
-    help_epilogue=EXAMPLES["import products"],
-)
-for name, summary in COMMANDS.items():
-    epilogue = EXAMPLES.get(name)
-    app.command(f"mercato.cli.{name}:{name}", name=name, help=summary, help_epilogue=epilogue)
+groups = {name: App(name=name, help=summary) for name, summary in GROUPS.items()}
+for group in groups.values():
+    app.command(group)
+for words, summary in COMMANDS.items():
+    first, _, name = words.partition(" ")
+    groups.get(first, app).command(
+        f"mercato.cli.{MODULES.get(first, first)}:{name or first}",
+        name=name or first, help=summary, help_epilogue=EXAMPLES.get(words),
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mercato.embedded import state
 from mercato.embedded.errors import NotRunning, PlatformError
@@ -11,6 +12,23 @@ from mercato.platform.tokens import Tokens
 
 # The name under which the user service knows the operator, who may appoint an admin.
 CALLER = "cli"
+S = TypeVar("S", bound=Settings)
+
+
+def found(shape: type[S], data_dir: Path) -> S:
+    """The settings of the platform that runs on `data_dir`, else those of the environment.
+
+    Raises PlatformError when there is neither, SettingsError when the platform's will not do.
+    """
+    try:
+        return load(shape, state.running(data_dir).environment)
+    except NotRunning as nobody:
+        try:
+            return load(shape)
+        except SettingsError as problem:
+            raise PlatformError(
+                f"{nobody}, and for one elsewhere {problem}", nobody.remedy
+            ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,15 +41,7 @@ class Shop(Settings):
     @classmethod
     def of(cls, data_dir: Path) -> "Shop":
         """The platform that runs on `data_dir`, else the one of the environment's variables."""
-        try:
-            return load(cls, state.running(data_dir).environment)
-        except NotRunning as nobody:
-            try:
-                return load(cls)
-            except SettingsError as problem:
-                raise PlatformError(
-                    f"{nobody}, and for one elsewhere {problem}", nobody.remedy
-                ) from None
+        return found(cls, data_dir)
 
     def channels(self) -> Channels:
         return Channels(Tokens(self.jwt_secret), CALLER)

@@ -31,6 +31,12 @@ def say_json(content: object) -> None:
     console.print(text, markup=False)
 
 
+def one_line(text: str, characters_max: int = 200) -> str:
+    """Returns strangers' text short, and with nothing in it that could steer a terminal."""
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return plain if len(plain) <= characters_max else f"{plain[: characters_max - 1]}…"
+
+
 def explain(failure: Exception) -> bool:
     """Shows an expected failure with its remedy; false for any other, which is a defect."""
     if not isinstance(failure, PlatformError | SettingsError | AppError):

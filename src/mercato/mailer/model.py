@@ -2,7 +2,8 @@
 
 NEW -> DOT (written before the final dot goes out) -> SENT; back to NEW after trouble that passes,
 FAILED after a refusal for good. A DOT that nobody can answer for is PARKED: it may have been
-sent, so it goes out again only when somebody has looked and it is not there.
+sent, so it goes out again only when somebody has looked and it is not there. A person may have a
+FAILED one sent again, once what it failed by is mended.
 """
 
 import re
@@ -34,7 +35,7 @@ _ADDRESS = re.compile(
 
 
 class State(StrEnum):
-    """How far a mail has come; SENT and FAILED are the end."""
+    """How far a mail has come; SENT is the end, and FAILED unless a person steps in."""
 
     NEW = "NEW"
     DOT = "DOT"
@@ -106,6 +107,19 @@ class Mail:
     def back_off_s(self) -> float:
         """How long after this attempt the next one follows: 1, 2, 4 ... 60 seconds."""
         return float(min(BACK_OFF_S * 2 ** min(self.attempts, 10), BACK_OFF_S_MAX))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """A mail that waits for a person; `since` is when it came into the queue."""
+
+    id: str
+    message_id: str
+    to: str
+    state: State
+    reason: str
+    attempts: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Whoever works on a mail holds it by a lease: a token of their own, until `not_before`. A mail
 whose lease has run out is anybody's: NEW is sent by another copy, DOT is parked. The copies'
-clocks must agree to within a lease.
+clocks must agree to within a lease. A person takes the lease of what is stuck, whoever has it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import Final
 
 import msgspec
-from pymongo import IndexModel
+from pymongo import IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError
 
 from mercato.kernel.clock import now
 from mercato.kernel.identity import new_id
-from mercato.mailer.model import Mail, Outcome, State, Templated, Written, message_id
+from mercato.mailer.model import Mail, Outcome, State, Stuck, Templated, Written, message_id
 from mercato.platform.fold import Fold
 from mercato.platform.mongo import Collection, Document, Shape, Store
 
@@ -25,6 +25,7 @@ PARKED_GRACE_S: Final = 2.0
 
 _DUPLICATE_KEY: Final = 11000
 _AT_WORK: Final = (State.NEW, State.DOT)
+_STUCK: Final = (State.PARKED, State.FAILED)
 _TEXT: Final = {"bsonType": "string"}
 _DATE: Final = {"bsonType": "date"}
 SHAPES: Final[Mapping[str, Shape]] = {
@@ -61,6 +62,11 @@ SHAPES: Final[Mapping[str, Shape]] = {
                 [("state", 1), ("not_before", 1)],
                 name="due",
                 partialFilterExpression={"not_before": {"$exists": True}},
+            ),
+            IndexModel(
+                [("created_at", -1)],
+                name="failed",
+                partialFilterExpression={"state": State.FAILED},
             ),
         ),
     )
@@ -145,9 +151,28 @@ class MongoMails:
         return result.modified_count
 
     async def not_sent(self, mail: Mail) -> bool:
-        """A parked mail that was looked for and is not there: it goes out again."""
+        """It was looked for and is not there, or a person wants it so: it goes out again."""
         change = {"$set": {"state": State.NEW, "not_before": now()}, "$unset": {"lease": ""}}
-        return await self._move(mail, (State.PARKED,), change)
+        return await self._move(mail, _STUCK, change)
+
+    async def stuck(self, count_max: int) -> list[Stuck]:
+        """Returns the mails that wait for a person, the newest first."""
+        parked = {"state": State.PARKED, "not_before": {"$exists": True}}
+        query = {"$or": [parked, {"state": State.FAILED}]}
+        found = self._mails.find(query).sort("created_at", -1).limit(count_max)
+        return [_stuck(document) async for document in found]
+
+    async def take(self, mail_id: str, states: Sequence[State]) -> Mail | None:
+        """Takes the lease of a mail for a person, whoever holds it; None: it is in no such state.
+
+        Until `sent` or `not_sent` it is as it was, and no process may move it.
+        """
+        lease = {"lease": new_id(), "not_before": now() + timedelta(seconds=LEASE_S)}
+        wanted = {"_id": mail_id, "state": {"$in": states}}
+        found = await self._mails.find_one_and_update(
+            wanted, {"$set": lease}, return_document=ReturnDocument.AFTER
+        )
+        return _mail(found) if found else None
 
     async def count(self, *states: State) -> int:
         waiting = {"state": {"$in": states}, "not_before": {"$exists": True}}
@@ -227,4 +252,16 @@ def _mail(document: Document) -> Mail:
         attempts=document["attempts"],
         message_id=document["message_id"],
         lease=document["lease"],
+    )
+
+
+def _stuck(document: Document) -> Stuck:
+    return Stuck(
+        id=document["_id"],
+        message_id=document["message_id"],
+        to=document["to_email"],
+        state=State(document["state"]),
+        reason=document.get("reason", ""),
+        attempts=document["attempts"],
+        since=document["created_at"],
     )
