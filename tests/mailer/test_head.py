@@ -1,4 +1,4 @@
-"""Nobody adds recipients or header fields to a mail (GUARANTEES G11)."""
+"""Nobody adds recipients or header fields to a mail."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Becomes another program that dies with its supervisor: `child.py SUPERVISOR_PID PROGRAM ARG...`.
+"""Becomes another program that dies with its supervisor: `child.py SUPERVISOR NICE PROGRAM ARG...`.
 
 Run by path with `python -I -S` in the child itself, before `exec`, because a `preexec_fn` runs
 Python between fork and exec and can deadlock.
@@ -15,11 +15,12 @@ FILES_MAX = 65_536
 
 
 def main() -> None:
-    """Ties this process to its parent, raises the limit of open files, then execs."""
-    supervisor, *command = sys.argv[1:]
+    """Ties this process to its parent, sets its priority and its open files' limit, then execs."""
+    supervisor, niceness, *command = sys.argv[1:]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(supervisor):  # it died before the line above took hold
         sys.exit(1)
+    os.nice(int(niceness))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, FILES_MAX)), hard))
     os.execvp(command[0], command)  # noqa: S606

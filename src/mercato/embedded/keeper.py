@@ -125,7 +125,8 @@ class Keeper:
             self._ended.set()
 
     async def _spawn(self) -> Process:
-        wrapper = (sys.executable, "-I", "-S", child.__file__, str(os.getpid()))
+        told = (str(os.getpid()), str(self.part.niceness))
+        wrapper = (sys.executable, "-I", "-S", child.__file__, *told)
         with self.log.open("ab") as log:
             return await create_subprocess_exec(
                 *wrapper,

@@ -17,7 +17,10 @@ class Tier(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """`answers` says whether it does its work now; `home` is the folder with all its data."""
+    """`answers` says whether it does its work now; `home` is the folder with all its data.
+
+    `niceness` (0 to 19) puts it behind others where they share few cores: mails wait for orders.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -26,6 +29,7 @@ class Part:
     tier: Tier = Tier.SERVER
     environment: Mapping[str, str] = field(default_factory=dict)
     home: Path | None = None
+    niceness: int = 0
 
 
 def serve(name: str) -> tuple[str, ...]:

@@ -116,6 +116,7 @@ def _service(name: str, plan: Plan, ports: Mapping[str, int]) -> Part:
         answers=answers,
         tier=tier,
         environment=environment,
+        niceness=servers.MAIL_NICENESS if name == "mailer" else 0,
     )
 
 

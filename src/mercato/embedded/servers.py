@@ -10,10 +10,11 @@ from mercato.embedded.part import Part, serve
 from mercato.embedded.ports import LOOPBACK
 
 MIB = 1024 * 1024
+MAIL_NICENESS = 5
 
 
 def mongo(data_dir: Path, port: int) -> Part:
-    """A single-node replica set, so that transactions work (see PITFALLS for the two limits).
+    """A single-node replica set, so that transactions work.
 
     Transactions of a killed process must not hold documents for the default 60 s, and a primary
     without secondaries has nobody to wait for when it stops.
@@ -77,6 +78,7 @@ def mailbox(data_dir: Path, port: int, smtp_port: int) -> Part:
         answers=answers,
         environment=environment,
         home=home,
+        niceness=MAIL_NICENESS,
     )
 
 

@@ -8,13 +8,13 @@ told twice at worst.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
 import structlog
-from pymongo import UpdateOne
+from pymongo import UpdateMany
 from pymongo.errors import PyMongoError
 
 from mercato.kernel.clock import now
@@ -74,8 +74,7 @@ class Relay:
             return False
         await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
         taken = await self._dispatch(rows)
-        changes = [_after(row, row.id in taken) for row in rows]
-        await self._outbox.rows.bulk_write(changes, ordered=False)
+        await self._outbox.rows.bulk_write(_marks(rows, taken), ordered=False)
         return len(rows) == BATCH_MAX and len(taken) > 0
 
     async def _rest(self) -> None:
@@ -113,20 +112,32 @@ def again_after_s(emission: int) -> float:
     return float(min(TELL_AGAIN_S * 2 ** min(emission - 1, 10), TELL_AGAIN_S_MAX))
 
 
-def _after(row: Row, taken: bool) -> UpdateOne:
+def _marks(rows: Sequence[Row], taken: set[str]) -> list[UpdateMany]:
     """Closes what was taken and needs no answer; puts off the rest.
 
     A row that was closed meanwhile, or re-opened as its next emission, is left alone.
     """
-    still = {"_id": row.id, "emission": row.emission, "not_before": {"$exists": True}}
-    if taken and not row.answered:
-        return UpdateOne(still, CLOSING)
-    pause_s = again_after_s(row.emission) if taken else AWAY_S[row.kind]
+    alike: dict[tuple[int, bool, bool], list[str]] = {}
+    for row in rows:
+        alike.setdefault((row.emission, row.answered, row.id in taken), []).append(row.id)
+    return [
+        UpdateMany(
+            {"_id": {"$in": ids}, "emission": emission, "not_before": {"$exists": True}},
+            _mark(emission, answered, told, AWAY_S[rows[0].kind]),
+        )
+        for (emission, answered, told), ids in alike.items()
+    ]
+
+
+def _mark(emission: int, answered: bool, told: bool, away_s: float) -> Mapping[str, Any]:
+    if told and not answered:
+        return CLOSING
+    pause_s = again_after_s(emission) if told else away_s
     change: dict[str, Any] = {"$set": {"not_before": now() + timedelta(seconds=pause_s)}}
-    if taken:
+    if told:
         change["$set"]["state"] = "sent"
         change["$inc"] = {"emission": 1}
-    return UpdateOne(still, change)
+    return change
 
 
 def _letter(row: Row) -> Letter:

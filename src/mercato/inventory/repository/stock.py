@@ -1,6 +1,6 @@
 """Reservations in MongoDB: a batch of facts is decided and written in one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from bson import ObjectId
 from pymongo import ReplaceOne, UpdateOne
@@ -48,12 +48,15 @@ class MongoStock:
 
     async def _settle(self, facts: Sequence[OrderFact | Unfit], session: Session) -> dict[str, int]:
         desk = await self._load(facts, session)
+        known = set(desk.reservations)  # what is known may have been answered; the rest was not
         for fact in facts:
             desk.settle(fact)
         versions = await self._move(_net(desk.moves), session)
-        await self._book(desk, session)
-        rows = (_answer(fact, desk, versions) for fact in desk.answers.values())
-        await self._outbox.add_again(rows, session)
+        await self._book(desk, known, session)
+        first = [fact for fact in desk.answers.values() if fact.order_id not in known]
+        again = [fact for fact in desk.answers.values() if fact.order_id in known]
+        await self._outbox.add((_answer(fact, desk, versions) for fact in first), session)
+        await self._outbox.add_again((_answer(fact, desk, versions) for fact in again), session)
         return {cache_key(product_id): version for product_id, version in versions.items()}
 
     async def _load(self, facts: Sequence[OrderFact | Unfit], session: Session) -> Desk:
@@ -97,16 +100,21 @@ class MongoStock:
         found = self._products.find({"_id": {"$in": ids}}, {"version": 1}, session=session)
         return {str(document["_id"]): document["version"] for document in await found.to_list()}
 
-    async def _book(self, desk: Desk, session: Session) -> None:
+    async def _book(self, desk: Desk, known: Set[str], session: Session) -> None:
         at = now()
-        books = [
-            ReplaceOne({"_id": ObjectId(order_id)}, reservation_document(booked, at), upsert=True)
-            for order_id, booked in desk.touched.items()
+        books = {o: reservation_document(booked, at) for o, booked in desk.touched.items()}
+        fresh = [document for order_id, document in books.items() if order_id not in known]
+        changed = [
+            ReplaceOne({"_id": document["_id"]}, document)
+            for order_id, document in books.items()
+            if order_id in known
         ]
-        if books:
-            await self._reservations.bulk_write(books, ordered=False, session=session)
-        if desk.moves:
-            lines = [move_document(move, at) for move in desk.moves]
+        lines = [move_document(move, at) for move in desk.moves]
+        if fresh:
+            await self._reservations.insert_many(fresh, ordered=False, session=session)
+        if changed:
+            await self._reservations.bulk_write(changed, ordered=False, session=session)
+        if lines:
             await self._ledger.insert_many(lines, ordered=False, session=session)
 
 
