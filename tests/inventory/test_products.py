@@ -15,7 +15,7 @@ from mercato.inventory.model import (
     ProductNotFound,
     SkuTaken,
 )
-from mercato.inventory.repository import MongoProducts, MongoStock
+from mercato.inventory.repository import MongoProducts, MongoStock, check_currency
 from mercato.inventory.repository.products import _every_word
 from mercato.inventory.usecase import Catalogue
 from mercato.kernel.clock import now
@@ -23,6 +23,7 @@ from mercato.kernel.identity import new_id
 from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
+from mercato.platform.settings import SettingsError
 from tests.inventory.goods import NOW, PRICE, balanced, created, ledger, on_hand, product
 
 
@@ -252,3 +253,11 @@ async def test_every_change_is_told(products: MongoProducts, store: Store) -> No
     rows = await store["inventory_outbox"].find({"payload.product_id": made.id}).to_list()
     assert [row["payload"]["version"] for row in rows] == [1, 2, 3]
     assert isinstance(made, Product)
+
+
+async def test_a_catalogue_in_another_currency_is_refused(store: Store) -> None:
+    foreign = {"_id": ObjectId(), "name": "Fan", "stock": 0, "price": 1, "version": 1}
+    await store["products"].insert_one(foreign | {"currency": "JPY", "retired": True})
+    with pytest.raises(SettingsError, match="JPY"):
+        await check_currency(store, PRICE.currency)
+    await store["products"].delete_one({"_id": foreign["_id"]})

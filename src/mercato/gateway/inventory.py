@@ -30,7 +30,13 @@ from mercato.platform.rpc import Channels
 
 VERSION_MAX: Final = 2**63 - 1
 
-Name = Annotated[str, Meta(min_length=1, max_length=200, examples=["Coffee mug"])]
+Name = Annotated[
+    str,
+    matching(
+        r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*", "must be one line, and not blank",
+        min_length=1, max_length=200, examples=["Coffee mug"],
+    ),
+]  # fmt: skip
 Description = Annotated[str, Meta(max_length=5000, examples=["White, 300 ml."])]
 Category = Annotated[str, Meta(max_length=100, examples=["kitchen"])]
 Units = Annotated[int, Meta(ge=0, le=1_000_000_000, examples=[100])]

@@ -1,9 +1,10 @@
 """The inventory service, put together."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from mercato.inventory.handler import ALLOWED, InventoryHandler, OrderListener
-from mercato.inventory.repository import SHAPES, MongoProducts, MongoStock
+from mercato.inventory.repository import SHAPES, MongoProducts, MongoStock, check_currency
 from mercato.inventory.usecase import Catalogue, Warehouse
 from mercato.kernel.clock import now
 from mercato.pb import inventory_pb2
@@ -45,6 +46,7 @@ async def main() -> None:
         await until_ready(
             "mongo", lambda: store.ensure(SHAPES | {"dead_letters": dead_letters.SHAPE})
         )
+        await until_ready("mongo", partial(check_currency, store, s.currency))
         outbox = Outbox(store["inventory_outbox"])
         catalogue = Catalogue(MongoProducts(store, cache, outbox), now)
         warehouse = Warehouse(MongoStock(store, cache, outbox))

@@ -35,6 +35,10 @@ class SkuTaken(Conflict):
     """Another product has this sku."""
 
 
+class IdempotencyKeyReused(Invalid):
+    """The key has been used for another adjustment."""
+
+
 class InsufficientStock(Conflict):
     """There are fewer units than are to be taken away."""
 
@@ -63,6 +67,11 @@ class Move:
     cause: Cause
     by: str
     reason: str = ""
+
+    def same(self, told: "Move") -> None:
+        """Raises IdempotencyKeyReused when `told`, under this move's id, is another one."""
+        if (self.delta, self.reason) != (told.delta, told.reason):
+            raise IdempotencyKeyReused("this Idempotency-Key has made another adjustment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +128,26 @@ class Product:
         self._changed(now)
         if edit.stock is not None and edit.stock != self.stock:
             move_id = f"{self.id}:edited:{self.version}"
-            self._move(edit.stock - self.stock, by, "set by hand", move_id)
+            delta = edit.stock - self.stock
+            self._move(Move(move_id, self.id, delta, Cause.RESTOCKED, by, "set by hand"))
 
-    def adjust(self, delta: int, by: str, reason: str, key: str, now: datetime) -> None:
-        """Adds `delta` units; raises InsufficientStock, Invalid above STOCK_MAX."""
+    def adjust(self, move: Move, now: datetime) -> None:
+        """Adds the move's units; raises InsufficientStock, Invalid above STOCK_MAX."""
+        delta = move.delta
         if self.stock + delta < 0:
             raise InsufficientStock(f"there are {self.stock} units, {-delta} cannot be taken away")
         if self.stock + delta > STOCK_MAX:
             raise Invalid("too many units", [Violation("delta", f"makes more than {STOCK_MAX}")])
         self._changed(now)
-        self._move(delta, by, reason, adjustment_id(self.id, key))
+        self._move(move)
 
     def expect(self, version: int | None) -> None:
         if version is not None and version != self.version:
             raise ProductChangedMeanwhile(f"the product is at version {self.version}")
 
-    def _move(self, delta: int, by: str, reason: str, move_id: str) -> None:
-        self.stock += delta
-        self.moves.append(Move(move_id, self.id, delta, Cause.RESTOCKED, by, reason))
+    def _move(self, move: Move) -> None:
+        self.stock += move.delta
+        self.moves.append(move)
 
     def _changed(self, now: datetime) -> None:
         self.version += 1
@@ -257,5 +268,7 @@ class Desk:
         self.answers[fact.id] = fact
 
 
-def adjustment_id(product_id: str, key: str) -> str:
-    return f"{product_id}:adjusted:{key}"
+def adjustment(product_id: str, delta: int, by: str, reason: str, key: str) -> Move:
+    """Returns the move of a restock by hand; the same key is the same move."""
+    move_id = f"{product_id}:adjusted:{key}"
+    return Move(move_id, product_id, delta, Cause.RESTOCKED, by, reason)

@@ -7,11 +7,12 @@ from typing import Protocol
 from mercato.events import OrderFact
 from mercato.inventory.model import (
     Edit,
+    Move,
     Product,
     ProductNotFound,
     Reservation,
     Unfit,
-    adjustment_id,
+    adjustment,
 )
 from mercato.kernel.errors import Invalid, NotFound, Violation
 from mercato.kernel.identity import new_id
@@ -29,9 +30,9 @@ class Products(Protocol):
     ) -> tuple[Sequence[Product], int]: ...
 
     async def update(
-        self, product_id: str, change: Callable[[Product], None], *, unless_moved: str = ""
+        self, product_id: str, change: Callable[[Product], None], *, once: Move | None = None
     ) -> Product:
-        """Applies `change` in a transaction, unless the ledger has a line `unless_moved`."""
+        """Applies `change` in a transaction, unless the ledger has its move already."""
         ...
 
     async def remove(self, product_id: str, expected_version: int | None, by: str) -> bool: ...
@@ -93,13 +94,12 @@ class Catalogue:
     async def adjust(self, product_id: str, delta: int, by: str, reason: str, key: str) -> Product:
         """Returns the product with `delta` more units; the same key again changes nothing.
 
-        Raises ProductNotFound, InsufficientStock.
+        Raises ProductNotFound, InsufficientStock, IdempotencyKeyReused.
         """
-        now, key = self._clock(), key or new_id()
+        now = self._clock()
+        move = adjustment(product_id, delta, by, reason, key or new_id())
         return await self._products.update(
-            product_id,
-            lambda product: product.adjust(delta, by, reason, key, now),
-            unless_moved=adjustment_id(product_id, key),
+            product_id, lambda product: product.adjust(move, now), once=move
         )
 
     async def remove(self, product_id: str, by: str, expected_version: int | None) -> bool:

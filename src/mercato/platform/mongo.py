@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import pymongo
 import structlog
+from bson import Int64
+from bson.codec_options import TypeDecoder, TypeRegistry
 from pymongo import AsyncMongoClient, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
@@ -33,6 +35,15 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
+class _PlainInteger(TypeDecoder):
+    """The driver gives what passes 32 bits as a class of its own; here an integer is an int."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: Any) -> int:
+        return int(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What a collection must be: its `$jsonSchema` (None: any document) and its indexes."""
@@ -57,6 +68,7 @@ class Store:
         client: AsyncMongoClient[Document] = AsyncMongoClient(
             uri, tz_aware=True, retryWrites=True, serverSelectionTimeoutMS=3000,
             connectTimeoutMS=3000, timeoutMS=int(TIMEOUT_S * 1000), appname="mercato",
+            type_registry=TypeRegistry([_PlainInteger()]),
         )  # fmt: skip
         try:
             yield cls(client, name)

@@ -10,7 +10,8 @@ from pymongo import IndexModel
 from mercato.inventory.model import Cause, Move, Product, Reservation, State
 from mercato.kernel.money import Money
 from mercato.platform import outbox
-from mercato.platform.mongo import Document, Shape
+from mercato.platform.mongo import Document, Shape, Store
+from mercato.platform.settings import SettingsError
 
 _COUNT: Final = {"bsonType": ["int", "long"]}
 _ON_SALE: Final = {"sku": {"$exists": True}}
@@ -60,6 +61,17 @@ SHAPES: Final = {
 }  # fmt: skip
 
 
+async def check_currency(store: Store, currency: str) -> None:
+    """Raises SettingsError when the catalogue is priced in another currency than the shop's."""
+    foreign = {"currency": {"$ne": currency}}
+    found = await store["products"].find_one(foreign, {"currency": 1}, sort=[("_id", -1)])
+    if found is not None:
+        raise SettingsError(
+            f"CURRENCY is {currency}, but there are products priced in {found['currency']}: "
+            "a shop has one currency, and each needs a database of its own (MONGO_DB_NAME)"
+        )
+
+
 def cache_key(product_id: str) -> str:
     return f"product:{product_id}"
 
@@ -89,6 +101,13 @@ def move_document(move: Move, at: datetime) -> Document:
         "_id": move.id, "product_id": ObjectId(move.product_id), "delta": move.delta,
         "cause": str(move.cause), "by": move.by, "reason": move.reason, "at": at,
     }  # fmt: skip
+
+
+def move_of(document: Mapping[str, Any]) -> Move:
+    return Move(
+        document["_id"], str(document["product_id"]), document["delta"], Cause(document["cause"]),
+        document["by"], document["reason"],
+    )  # fmt: skip
 
 
 def reservation_document(reservation: Reservation, at: datetime) -> Document:

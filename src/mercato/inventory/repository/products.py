@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
 from bson import ObjectId
@@ -13,20 +14,24 @@ from mercato.inventory.model import Cause, Edit, Move, Product, ProductNotFound,
 from mercato.inventory.repository.documents import (
     cache_key,
     move_document,
+    move_of,
     product_document,
     product_of,
 )
 from mercato.kernel.clock import now
 from mercato.kernel.errors import Violation
 from mercato.platform.cache import Cache
+from mercato.platform.fold import Fold
 from mercato.platform.memory import Memory
 from mercato.platform.mongo import Document, Session, Store
 from mercato.platform.outbox import Outbox, Row, tell
 
+GROUP_MAX: Final = 64
 COUNT_TTL_S: Final = 1.0  # how old the number of all products of a list may be
 _SORTED_BY: Final = {"created_at": "_id", "": "_id"}
 
 Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne
+Change = tuple[str, Callable[[Product], None], Move | None]
 T = TypeVar("T")
 
 
@@ -39,6 +44,7 @@ class MongoProducts:
         self._ledger = store["stock_ledger"]
         self._cache = cache
         self._outbox = outbox
+        self._updating: Fold[Change, Product] = Fold(self._update, size_max=GROUP_MAX)
         self._counts: Memory[tuple[str, str], int] = Memory(size_max=1000, ttl_s=COUNT_TTL_S)
 
     async def add(self, product: Product) -> None:
@@ -80,24 +86,13 @@ class MongoProducts:
         return [product_of(d) for d in documents], await self._count(category, text, query)
 
     async def update(
-        self, product_id: str, change: Callable[[Product], None], *, unless_moved: str = ""
+        self, product_id: str, change: Callable[[Product], None], *, once: Move | None = None
     ) -> Product:
-        """Applies `change` in a transaction, unless the ledger has a line `unless_moved`.
+        """Applies `change` in a transaction, unless the ledger has its move `once` already.
 
-        Raises ProductNotFound, SkuTaken, and what `change` raises.
+        Raises ProductNotFound, SkuTaken, IdempotencyKeyReused, and what `change` raises.
         """
-
-        async def body(session: Session) -> Product:
-            product = await self._load(product_id, session)
-            if unless_moved and await self._ledger.find_one({"_id": unless_moved}, session=session):
-                return product
-            change(product)
-            await self._write([_replacing(product)], [product], session)
-            return product
-
-        product = await self._commit(body)
-        await self._cache.forget({cache_key(product.id): product.version})
-        return product
+        return await self._updating((product_id, change, once))
 
     async def remove(self, product_id: str, expected_version: int | None, by: str) -> bool:
         """Retires the product, or erases one that no order has touched; returns whether erased."""
@@ -138,6 +133,33 @@ class MongoProducts:
         await self._cache.forget(versions)
         return [(product.id, created) for product, created in results]
 
+    async def _update(self, changes: list[Change]) -> list[Product | Exception]:
+        """Group commit of changes: a change that raises fails only its own caller."""
+        try:
+            results, stale = await self._commit(partial(self._apply, changes))
+        except SkuTaken as refusal:
+            if len(changes) == 1:
+                return [refusal]
+            return [result for each in changes for result in await self._update([each])]
+        await self._cache.forget(stale)
+        return results
+
+    async def _apply(
+        self, changes: list[Change], session: Session
+    ) -> tuple[list[Product | Exception], dict[str, int]]:
+        query = {"_id": {"$in": [ObjectId(i) for i in {i for i, _, _ in changes}]}}
+        documents = await self._products.find(query | {"retired": False}, session=session).to_list()
+        products = {product.id: product for product in map(product_of, documents)}
+        before = {product.id: product.version for product in products.values()}
+        moves = {"_id": {"$in": [once.id for _, _, once in changes if once]}}
+        told = await self._ledger.find(moves, session=session).to_list() if moves else []
+        moved = {move.id: move for move in map(move_of, told)}
+        results = [_changed(products.get(i), change, once, moved) for i, change, once in changes]
+        touched = [each for each in products.values() if each.version != before[each.id]]
+        if touched:
+            await self._write([_replacing(product) for product in touched], touched, session)
+        return results, {cache_key(product.id): product.version for product in touched}
+
     async def _load(self, product_id: str, session: Session) -> Product:
         query = {"_id": ObjectId(product_id), "retired": False}
         document = await self._products.find_one(query, session=session)
@@ -173,6 +195,26 @@ class MongoProducts:
             known = await self._products.count_documents(query)
             self._counts.put((category, text), known)
         return known
+
+
+def _changed(
+    product: Product | None,
+    change: Callable[[Product], None],
+    once: Move | None,
+    moved: dict[str, Move],
+) -> Product | Exception:
+    try:
+        if product is None:
+            raise ProductNotFound("there is no such product")
+        if once is not None and once.id in moved:
+            moved[once.id].same(once)
+            return product
+        change(product)
+    except Exception as refusal:  # noqa: BLE001 - goes to the caller whose change it is
+        return refusal
+    if once is not None:
+        moved[once.id] = once
+    return product
 
 
 def _upserted(edit: Edit, product: Product | None, by: str, now: datetime) -> tuple[Product, bool]:
