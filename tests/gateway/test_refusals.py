@@ -144,7 +144,7 @@ async def test_bad_parameters_are_named_at_once_too(shop: Shop) -> None:
     assert problem(await shop.nobody.get(f"/api/inventory{query}"), 422) == {
         "/query/category": "is given more than once",
         "/query/limit": "must be at least 1",
-        "/query/page": "must be an integer, not a string",
+        "/query/page": "must be an integer",
         "/query/size": "is not known here",
         "/query/sort": "must be one of name, -name, price, -price, stock, -stock, created_at, "
         "-created_at, updated_at, -updated_at",
@@ -152,6 +152,28 @@ async def test_bad_parameters_are_named_at_once_too(shop: Shop) -> None:
     for bad in ("xyz", "0" * 25, new_id() + "%0A", "%00"):
         assert "/path/id" in problem(await shop.nobody.get(f"/api/inventory/{bad}"), 422)
     problem(await shop.nobody.get("/api/inventory?q=%ff"), 422)
+
+
+@pytest.mark.parametrize("page", ["1.0", "1e2", "01", "+1", "%201", "", "\u0661", "1_0"])
+async def test_an_integer_in_a_query_is_written_as_one(shop: Shop, page: str) -> None:
+    answer = await shop.nobody.get(f"/api/inventory?page={page}")
+    assert problem(answer, 422) == {"/query/page": "must be an integer"}
+
+
+async def test_an_integer_of_any_length_is_told_its_bound(shop: Shop) -> None:
+    answer = await shop.nobody.get(f"/api/inventory?page={'9' * 5000}")
+    assert problem(answer, 422) == {"/query/page": "must be at most 1000000"}
+
+
+async def test_a_route_without_query_parameters_refuses_any(shop: Shop) -> None:
+    mug = shop.services.inventory.add(name="Mug")
+    url = f"/api/inventory/{mug.id}"
+    answers = [
+        await shop.nobody.get(f"{url}?fields=name"),
+        await shop.admin.patch(f"{url}?fields=name", json={"stock": 3}),
+    ]
+    for answer in answers:
+        assert problem(answer, 422) == {"/query/fields": "is not known here"}
 
 
 async def test_a_path_and_a_body_are_read_together(shop: Shop) -> None:

@@ -1,11 +1,13 @@
 """JSON and parameters in: exact, strict, and with every problem told at once."""
 
+import functools
 import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -15,6 +17,7 @@ from mercato.kernel.errors import AppError, Violation
 PROBLEMS_MAX: Final = 100
 INTEGER_DIGITS_MAX: Final = 40
 _HUGE: Final[int] = 10**INTEGER_DIGITS_MAX
+_WRITTEN: Final = re.compile("-?(0|[1-9][0-9]*)")  # as JSON writes an integer
 
 T = TypeVar("T")
 
@@ -29,17 +32,15 @@ class Decoder:
     def __init__(self, currency: str) -> None:
         self._currency = currency
 
-    def read(
-        self, value: object, kind: type[T], at: str, bad: list[Violation], *, strict: bool = True
-    ) -> T | None:
+    def read(self, value: object, kind: type[T], at: str, bad: list[Violation]) -> T | None:
         """Returns `value` as `kind`; or None, with all of its problems added to `bad`.
 
-        `at` is the JSON pointer of `value`. Without `strict`, texts are read as numbers.
+        `at` is the JSON pointer of `value`.
         """
         try:
-            return msgspec.convert(value, kind, strict=strict, dec_hook=self._parse)
+            return msgspec.convert(value, kind, dec_hook=self._parse)
         except msgspec.ValidationError:
-            bad += self._problems(value, kind, at, strict)[:PROBLEMS_MAX]
+            bad += self._problems(value, kind, at)[:PROBLEMS_MAX]
             return None
 
     def _parse(self, kind: type, value: object) -> Any:
@@ -47,42 +48,42 @@ class Decoder:
             return kind.parse(value, self._currency)
         raise NotImplementedError(kind)
 
-    def _fault(self, value: object, kind: Any, strict: bool) -> str:
+    def _fault(self, value: object, kind: Any) -> str:
         """Returns what is wrong with `value` first of all, in a sentence; empty: nothing."""
         try:
-            msgspec.convert(value, kind, strict=strict, dec_hook=self._parse)
+            msgspec.convert(value, kind, dec_hook=self._parse)
         except msgspec.ValidationError as failure:
             return _told(failure, kind)
         return ""
 
-    def _problems(self, value: object, kind: Any, at: str, strict: bool) -> list[Violation]:
-        fault = self._fault(value, kind, strict)
+    def _problems(self, value: object, kind: Any, at: str) -> list[Violation]:
+        fault = self._fault(value, kind)
         if not fault:
             return []
-        return self._inner(value, kind, at, strict) or [Violation(at, fault)]
+        return self._inner(value, kind, at) or [Violation(at, fault)]
 
-    def _inner(self, value: object, kind: Any, at: str, strict: bool) -> list[Violation]:
+    def _inner(self, value: object, kind: Any, at: str) -> list[Violation]:
         """Returns the problems of what `value` is made of."""
         plain, metas = _plain(kind)
         if isinstance(value, dict) and isinstance(plain, type):
             if issubclass(plain, msgspec.Struct):
-                return self._members(value, plain, at, strict)
+                return self._members(value, plain, at)
         elif isinstance(value, list) and get_origin(plain) is list:
-            if self._fault(value, Annotated[(list[Any], *metas)], strict):
+            if self._fault(value, Annotated[(list[Any], *metas)]):
                 return []  # too many to look at each
             (item,) = get_args(plain)
-            each = (self._problems(v, item, f"{at}/{i}", strict) for i, v in enumerate(value))
+            each = (self._problems(v, item, f"{at}/{i}") for i, v in enumerate(value))
             return [problem for found in each for problem in found]
         return []
 
     def _members(
-        self, value: Mapping[str, object], kind: type[msgspec.Struct], at: str, strict: bool
+        self, value: Mapping[str, object], kind: type[msgspec.Struct], at: str
     ) -> list[Violation]:
         found = []
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         for name, field in fields.items():
             if name in value:
-                found += self._problems(value[name], field.type, f"{at}/{name}", strict)
+                found += self._problems(value[name], field.type, f"{at}/{name}")
             elif field.required:
                 found.append(Violation(f"{at}/{name}", "is missing"))
         unknown = [name for name in value if name not in fields]
@@ -107,6 +108,33 @@ def parsed(body: bytes) -> object:
     except (ValueError, ArithmeticError) as failure:
         raise Malformed(f"the body is not JSON: {_said(failure)}") from None
     return value
+
+
+def asked(text: bytes, kind: type[msgspec.Struct], bad: list[Violation]) -> dict[str, object]:
+    """Returns the parameters of the query string `text`, with the integers of `kind` read."""
+    found: dict[str, object] = {}
+    try:
+        pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        bad.append(Violation("/query", "must be percent-encoded UTF-8"))
+        return found
+    for name, value in pairs:
+        if name in found:
+            bad.append(Violation(f"/query/{_escaped(name)}", "is given more than once"))
+        found[name] = value
+        if name in _integers(kind):
+            if _WRITTEN.fullmatch(value):
+                found[name] = _integer(value)
+            else:
+                bad.append(Violation(f"/query/{name}", "must be an integer"))
+                del found[name]
+    return found
+
+
+@functools.cache
+def _integers(kind: type[msgspec.Struct]) -> frozenset[str]:
+    fields = msgspec.structs.fields(kind)
+    return frozenset(each.encode_name for each in fields if _plain(each.type)[0] is int)
 
 
 def _said(failure: Exception) -> str:

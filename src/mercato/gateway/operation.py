@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar, get_type_hints
-from urllib.parse import parse_qsl
 
 from litestar import Request
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Method
 
-from mercato.gateway.decoding import Decoder, Malformed, parsed
+from mercato.gateway.decoding import Decoder, Malformed, asked, parsed
 from mercato.gateway.problems import UnsupportedMediaType
 from mercato.gateway.reply import Reply
+from mercato.gateway.shapes import Parameters
 from mercato.kernel.errors import Forbidden, Invalid, Unauthenticated, Violation
 from mercato.kernel.identity import Caller
 from mercato.platform.tokens import Tokens
@@ -142,7 +142,9 @@ class Door:
             else:
                 source, at = _SOURCES[name], _POINTERS[name]
                 value = source(request, kind, bad)
-                arguments[name] = self._decoder.read(value, kind, at, bad, strict=False)
+                arguments[name] = self._decoder.read(value, kind, at, bad)
+        if "query" not in takes:
+            self._decoder.read(_query(request, Parameters, bad), Parameters, "/query", bad)
         if bad:
             raise Invalid("some fields break their rules", bad)
 
@@ -167,18 +169,7 @@ def _path(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
 
 
 def _query(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
-    text = request.scope["query_string"].decode("latin-1")
-    found: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
-    except ValueError:
-        bad.append(Violation("/query", "must be percent-encoded UTF-8"))
-        return found
-    for name, value in pairs:
-        if name in found:
-            bad.append(Violation(f"/query/{name}", "is given more than once"))
-        found[name] = value
-    return found
+    return asked(request.scope["query_string"], kind, bad)
 
 
 def _headers(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
