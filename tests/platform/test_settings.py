@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mercato.embedded.settings import Given
 from mercato.platform.settings import (
     SECRET_SHOWN,
     Secret,
@@ -22,6 +23,7 @@ class Shop(StoreSettings):
     """What this test's service is told."""
 
     port: int = 1
+    next_service: str = "127.0.0.1:1"
     needed: str
 
 
@@ -32,6 +34,36 @@ def test_every_problem_is_said_at_once() -> None:
         load(Shop, given)
     for name in (*given, "JWT_SECRET"):
         assert name.removesuffix("_FILE") in str(wrong.value), name
+
+
+def test_an_unknown_word_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SettingsError, match="'loud' is none of debug, info, warning, error"):
+        load(Settings, {"JWT_SECRET": SECRET, "LOG_LEVEL": "loud"})
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("MONGO_URI", ("mongodb://h", "mongodb+srv://u:p%40@h/db?a=b", "mongodb://a:1,b:2/?r=s"),
+         ("http://hush", "mongodb://", "mongodb://u:hush@x@h", "mongodb://u:hush/x@h")),
+        ("NATS_URL", ("nats://h", "tls://u:p@h:4222", "nats://a:1, nats://[::1]:2"),
+         ("ftp://hush", "hush", "nats://a,hush", "nats://u:hush@", "nats://h:hush")),
+        ("REDIS_ADDR", ("h:1", ":6379", "[::1]:6379"), ("nonsense", "h:0", "h:65536", "h:", "::")),
+        ("NEXT_SERVICE", ("order:50052",), ("::", "order", "http://order:1", "order:x", "o:70000")),
+        ("PORT", ("0", "65535"), ("-1", "65536", "99999999")),
+        ("METRICS_PORT", ("0", "9100"), ("-1", "70000")),
+    ],
+)  # fmt: skip
+def test_an_address_that_no_driver_could_use_is_refused(
+    name: str, good: tuple[str, ...], bad: tuple[str, ...]
+) -> None:
+    given = {"JWT_SECRET": SECRET, "NEEDED": "x"}
+    for value in good:
+        load(Shop, given | {name: value})
+    for value in bad:
+        with pytest.raises(SettingsError, match=name) as wrong:
+            load(Shop, given | {name: value})
+        assert "hush" not in str(wrong.value)
 
 
 def test_values_are_typed() -> None:
@@ -72,6 +104,10 @@ def test_a_weak_secret_is_refused_outside_the_embedded_mode(secret: str) -> None
     with pytest.raises(SettingsError, match="JWT_SECRET"):
         load(Settings, {"JWT_SECRET": secret})
     assert load(Settings, {"JWT_SECRET": secret, "MERCATO_EMBEDDED": "1"}).jwt_secret == secret
+
+
+def test_the_secret_that_the_documentation_shows_will_do_for_mercato_up() -> None:
+    assert load(Given, {"JWT_SECRET": SECRET_SHOWN}).jwt_secret == SECRET_SHOWN
 
 
 def test_a_secret_is_shown_to_nobody() -> None:

@@ -102,14 +102,18 @@ for words, summary in COMMANDS.items():
 
 
 def main() -> None:
-    """Runs a command; an expected failure is one line with its remedy and exit code 1."""
+    """Runs a command; an expected failure is told without a traceback, and is exit code 1.
+
+    A wrong environment is exit code 2, as a wrong option is.
+    """
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as failure:
         from mercato.cli.terminal import explain
+        from mercato.platform.settings import SettingsError
 
         if not explain(failure):
             raise
-        sys.exit(1)
+        sys.exit(2 if isinstance(failure, SettingsError) else 1)

@@ -59,7 +59,8 @@ def nats(data_dir: Path, port: int) -> Part:
         "listen": f"{LOOPBACK}:{port}",
         "jetstream": {"store_dir": str(home.resolve()), **limits},
     }
-    config.write_text(json.dumps(content, indent=2))
+    text = json.dumps(content, indent=2, ensure_ascii=False)  # nats-server reads no \u escapes
+    config.write_text(text, encoding="utf-8")
     command = (need("nats-server"), "--config", str(config))
     answers = partial(probes.jetstream, port)
     return Part(name="nats", command=command, ports={"nats": port}, answers=answers, home=home)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from mercato.platform.settings import Secret
+from mercato.platform.settings import Currency, Level, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,15 @@ class Given:
     smtp_from: str = ""
     mailbox_api: str = ""
     jwt_secret: Secret = Secret("")
-    currency: str = ""
+    currency: Currency = ""
+    log_level: Level | None = None
 
     def environment(self) -> dict[str, str]:
         """The variables to hand on, those that are given."""
         values = dataclasses.asdict(self)
-        return {name.upper(): str(value) for name, value in values.items() if value != ""}
+        return {
+            name.upper(): str(value) for name, value in values.items() if value not in ("", None)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from dotenv import dotenv_values
@@ -18,6 +19,13 @@ SECRET_SHOWN = "change-me-to-at-least-32-random-bytes"  # noqa: S105
 Level = Literal["debug", "info", "warning", "error"]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]  # ISO 4217
 S = TypeVar("S")
+
+PORT_MAX: Final = 65_535
+_NAME: Final = r"(\[[0-9a-fA-F:.]+\]|[^@/?:,\s\[\]]+)"
+_HOST: Final = _NAME + "(:[0-9]{1,5})?"
+_ADDRESS: Final = re.compile(_NAME + "?:(?P<port>[0-9]{1,5})")
+_MONGO: Final = re.compile(rf"mongodb(\+srv)?://([^@/:]*(:[^@/:]*)?@)?{_HOST}(,{_HOST})*([/?]\S*)?")
+_NATS: Final = re.compile(rf"(nats|tls)://([^@/\s]+@)?{_HOST}/?")
 
 
 class Secret(str):
@@ -74,13 +82,15 @@ def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
             text = _text(name, given)
             if text is not None:
                 values[each.name] = _convert(text, hints[each.name])
+                _check_form(name, text)
             elif each.default is dataclasses.MISSING and (
                 each.default_factory is dataclasses.MISSING
             ):
                 problems.append(f"{name} is missing")
         except (ValueError, OSError) as problem:
             problems.append(f"{name}: {problem}")
-    problems += _secret_problems(values)
+    if issubclass(shape, Settings):  # what `mercato up` is given may be weak
+        problems += _secret_problems(values)
     if problems:
         raise SettingsError("the environment is wrong:\n  " + "\n  ".join(problems))
     return shape(**values)
@@ -108,10 +118,40 @@ def _convert(text: str, shape: Any) -> Any:
         return Secret(text)
     if shape is bool:
         return _truth(text)
+    if choices := _choices(shape):
+        if text.lower() not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        return text.lower()
     try:
-        return msgspec.convert(text.lower() if shape is Level else text, shape, strict=False)
+        return msgspec.convert(text, shape, strict=False)
     except msgspec.ValidationError as problem:
         raise ValueError(f"{text!r} will not do: {problem}") from None
+
+
+def _choices(shape: Any) -> tuple[str, ...]:
+    """Returns the words of a Literal, also of one that may be None; of other types nothing."""
+    parts = get_args(shape)
+    if get_origin(shape) is Literal:
+        return parts
+    return tuple(choice for part in parts for choice in _choices(part))
+
+
+def _check_form(name: str, text: str) -> None:
+    """Raises ValueError when no driver could make sense of `text`; shows only what is no secret."""
+    if name == "PORT" or name.endswith("_PORT"):
+        if not (text.isdecimal() and int(text) <= PORT_MAX):
+            raise ValueError(f"{text!r} is no port from 0 to {PORT_MAX}")
+    elif name == "REDIS_ADDR" or name.endswith("_SERVICE"):
+        address = _ADDRESS.fullmatch(text)
+        if not address or not 0 < int(address["port"]) <= PORT_MAX:
+            raise ValueError(f"{text!r} is not of the form host:port, the port 1 to {PORT_MAX}")
+    elif name == "MONGO_URI" and not _MONGO.fullmatch(text):
+        raise ValueError(
+            "it must begin with mongodb:// or mongodb+srv:// and name a host (in a password, write "
+            "@ as %40, : as %3A and / as %2F)"
+        )
+    elif name == "NATS_URL" and not all(_NATS.fullmatch(url.strip()) for url in text.split(",")):
+        raise ValueError("it must be nats://host:port or tls://host:port, or several with commas")
 
 
 def _truth(text: str) -> bool:
