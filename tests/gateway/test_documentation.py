@@ -29,7 +29,7 @@ async def test_every_refusal_is_declared_as_a_problem(shop: Shop) -> None:
             if "security" in one:
                 assert "401" in statuses
             if "requestBody" in one:
-                assert {"400", "413", "415", "422"} <= statuses
+                assert {"400", "408", "413", "415", "422"} <= statuses
     for answer in told["components"]["responses"].values():
         assert set(answer["content"]) == {"application/problem+json"}
 

@@ -1,5 +1,7 @@
 """What every answer has: an id, safe headers, a count; and the manners of HTTP."""
 
+import pytest
+
 from mercato.kernel.identity import new_id
 from tests.gateway.conftest import Shop
 from tests.gateway.test_refusals import problem
@@ -38,6 +40,15 @@ async def test_options_tells_the_methods(shop: Shop) -> None:
     answer = await shop.nobody.options("/api/orders")
     assert answer.status_code == 204
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST", "OPTIONS"}
+
+
+@pytest.mark.parametrize("path", ["/api/orders", "/api/inventory/1", "/livez", "/docs", "/"])
+async def test_a_405_tells_the_methods_as_options_does(shop: Shop, path: str) -> None:
+    told = await shop.nobody.options(path)
+    refused = await shop.nobody.request("REPORT", path)
+    assert (told.status_code, refused.status_code) == (204, 405)
+    assert refused.headers["allow"] == told.headers["allow"]
+    assert {"GET", "HEAD", "OPTIONS"} <= set(told.headers["allow"].split(", "))
 
 
 async def test_metrics_count_by_route_and_never_by_path(shop: Shop) -> None:

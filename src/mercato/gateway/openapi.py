@@ -116,7 +116,7 @@ def _refusals(one: Operation) -> dict[str, Any]:
     if set(one.takes) - {"caller"}:
         statuses.add(422)
     if "body" in one.takes:
-        statuses |= {400, 413, 415}
+        statuses |= {400, 408, 413, 415}
     answers: dict[str, Any] = {
         str(status): {"$ref": f"#/components/responses/{_name(status)}"}
         for status in sorted(statuses)
@@ -131,7 +131,13 @@ def _problem(status: int) -> dict[str, Any]:
         "description": MEANING[status],
         "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
     }
-    named = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+    named = {
+        401: "WWW-Authenticate",
+        405: "Allow",
+        408: "Connection",
+        429: "Retry-After",
+        503: "Retry-After",
+    }
     if status in named:
         found["headers"] = {named[status]: {"schema": {"type": "string"}}}
     return found

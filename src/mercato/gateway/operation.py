@@ -5,6 +5,7 @@ A handler is a method whose parameters say what it needs: `caller`, `path`, `que
 told at once.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Method
 
 from mercato.gateway.decoding import Decoder, Malformed, asked, parsed
-from mercato.gateway.problems import UnsupportedMediaType
+from mercato.gateway.problems import TimedOut, UnsupportedMediaType, allowed
 from mercato.gateway.reply import Reply
 from mercato.gateway.shapes import Parameters
 from mercato.kernel.errors import Forbidden, Invalid, Unauthenticated, Violation
@@ -23,6 +24,7 @@ from mercato.kernel.identity import Caller
 from mercato.platform.tokens import Tokens
 
 BODY_BYTES_MAX: Final = 256 * 1024
+BODY_S_MAX = 10.0  # for the whole of a body to come
 CALLER_KEY: Final = "mercato.caller"  # in the ASGI scope, for the access log
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Reply]])
@@ -97,7 +99,7 @@ class Door:
         paths = {one.path: [o.method for o in declared if o.path == one.path] for one in declared}
         return [
             # First, or the framework makes one that knows the first method only.
-            *(_options(path, methods) for path, methods in paths.items()),
+            *(options(path, methods) for path, methods in paths.items()),
             *(self._route(each, getattr(resource, each.name)) for each in declared),
         ]
 
@@ -149,19 +151,19 @@ class Door:
             raise Invalid("some fields break their rules", bad)
 
 
+def options(path: str, methods: Sequence[str]) -> HTTPRouteHandler:
+    """Returns the route that tells the methods of `path`."""
+
+    async def tell(request: AnyRequest) -> ASGIApp:
+        return Reply(b"", 204, allow=allowed(methods))
+
+    return _handler(path, "OPTIONS")(tell)
+
+
 def _handler(path: str, method: Method) -> HTTPRouteHandler:
     # The framework's idea of a status goes unused: every Reply has its own.
     path = path.replace("{id}", "{id:str}")
     return HTTPRouteHandler(path, http_method=method, status_code=200)
-
-
-def _options(path: str, methods: Sequence[str]) -> HTTPRouteHandler:
-    known = [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]
-
-    async def options(request: AnyRequest) -> ASGIApp:
-        return Reply(b"", 204, allow=", ".join(known))
-
-    return _handler(path, "OPTIONS")(options)
 
 
 def _path(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
@@ -182,7 +184,11 @@ _POINTERS: Final = {"path": "/path", "query": "/query", "headers": "/header"}
 
 
 async def _json(request: AnyRequest) -> object:
-    body = await request.body()
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            body = await request.body()
+    except TimeoutError:
+        raise TimedOut("the body did not come in time: send it again, at once") from None
     if not body:
         raise Malformed("the body is empty: send a JSON object")
     kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")

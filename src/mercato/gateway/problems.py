@@ -1,7 +1,7 @@
 """Refusals over HTTP: one table from kinds to statuses, and RFC 9457 problem details."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -33,6 +33,10 @@ MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
 
 
+class TimedOut(AppError):
+    """What the client had still to send did not come in time."""
+
+
 class UnsupportedMediaType(AppError):
     """The body is of a type that we do not read."""
 
@@ -42,6 +46,7 @@ STATUS: Final[Mapping[type[AppError], int]] = {
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
+    TimedOut: 408,
     Conflict: 409,
     Stale: 412,
     UnsupportedMediaType: 415,
@@ -56,6 +61,7 @@ MEANING: Final = {
     403: "The token is good, and its bearer may not do this.",
     404: "There is no such thing, or none that you may know of.",
     405: "The path knows other methods; `Allow` names them.",
+    408: "The body did not come within 10 seconds; the connection is closed.",
     409: "Well formed, and against the present state of things.",
     412: "Somebody changed it meanwhile: read it again and repeat your change.",
     413: "The body is larger than 256 KiB.",
@@ -125,9 +131,17 @@ def problem(
     )
 
 
+def allowed(methods: Iterable[str]) -> str:
+    """Returns what `Allow` says of a path that has routes for `methods`."""
+    known = {*methods, "OPTIONS"}
+    return ", ".join(sorted(known | {"HEAD"} if "GET" in known else known))
+
+
 def headers_for(status: int) -> dict[str, str]:
     """Returns the headers that go with every problem of this status."""
     found = {"cache-control": "no-store"}
+    if status == 408:
+        found["connection"] = "close"
     if status == 401:
         found["www-authenticate"] = 'Bearer realm="mercato"'
     if status in (429, 503):
@@ -168,7 +182,10 @@ def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[b
     code = title(status).lower().replace(" ", "-")
     detail = failure.detail if status == 400 else MEANING[status]
     body = problem(request.scope["path"], status, code, detail)
-    return _response(status, body, dict(failure.headers or {}))
+    headers = dict(failure.headers or {})
+    if status == 405:
+        headers["allow"] = allowed(headers["allow"].split(", "))
+    return _response(status, body, headers)
 
 
 def _failed(request: Request[Any, Any, Any], failure: Exception) -> Response[bytes]:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mercato.platform.tasks import Tasks
 
 BACKLOG: Final = 2048
+HEAD_S_MAX = 10.0  # for a request to say what it wants, from its first byte on
 KEEP_ALIVE_S: Final = 75
 STOP_GRACE_S: Final = 8
 NOTICE_S: Final = 0.2  # between "not ready any more" and the end of listening
@@ -22,6 +24,38 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's, but a connection that is slow to say what it wants is closed."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        if self._late is None and (cycle is None or cycle.response_complete):
+            self._expect()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._relax()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relax()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        self._late = self.loop.call_later(HEAD_S_MAX, self.transport.close)
+
+    def _relax(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -38,7 +72,7 @@ async def serve(app: Any, listening: socket.socket, stopping: Callable[[], None]
     server = _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=_Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from markupsafe import Markup, escape
 
+from mercato.gateway.operation import options
 from mercato.gateway.problems import MEANING, title
 from mercato.gateway.reply import Reply
 
@@ -37,7 +38,8 @@ def routes(document: dict[str, Any]) -> list[HTTPRouteHandler]:
     async def front() -> ASGIApp:
         return Reply(b"", 307, location="/docs")
 
-    return [openapi, docs, front]
+    told = [options(path, ["GET"]) for path in ("/openapi.json", "/docs", "/")]
+    return [*told, openapi, docs, front]
 
 
 def _page(document: dict[str, Any]) -> tuple[bytes, str]:
