@@ -34,6 +34,22 @@ async def test_the_same_key_is_the_same_order_and_the_same_answer(shop: Shop) ->
     problem(await shop.ada.post("/api/orders", json=cart(shop), headers=key), 422)
 
 
+async def test_a_repeat_shows_the_order_as_placed_or_after_a_wait_as_it_is(shop: Shop) -> None:
+    orders = shop.services.orders
+    body, key = cart(shop), {"idempotency-key": new_id()}
+    orders.decide_after_reads = orders.reads + 1
+    waited = await shop.ada.post("/api/orders", json=body, headers={**key, "prefer": "wait=5"})
+    assert waited.json()["stock"] == "RESERVED"
+    plain = [await shop.ada.post("/api/orders", json=body, headers=key) for _ in range(2)]
+    assert plain[0].content == plain[1].content
+    placed = plain[0].json()
+    assert (placed["status"], placed["stock"]) == ("PENDING", "AWAITING")
+    orders.orders[placed["id"]].status = "COMPLETED"
+    again = await shop.ada.post("/api/orders", json=body, headers={**key, "prefer": "wait=5"})
+    assert (again.json()["status"], again.json()["stock"]) == ("COMPLETED", "RESERVED")
+    assert again.headers["idempotent-replayed"] == "true"
+
+
 async def test_without_a_key_two_posts_are_two_orders(shop: Shop) -> None:
     body = cart(shop)
     first, second = [await shop.ada.post("/api/orders", json=body) for _ in range(2)]
@@ -48,7 +64,7 @@ async def test_a_lost_answer_is_asked_for_again_and_is_one_order(shop: Shop) -> 
     assert len(shop.services.orders.orders) == before + 1
 
 
-@pytest.mark.parametrize("key", [b"k" * 256, b"tab\there", b"caf\xe9"])
+@pytest.mark.parametrize("key", [b"", b"k" * 256, b"tab\there", b"caf\xe9"])
 async def test_a_key_is_printable_and_not_too_long(shop: Shop, key: bytes) -> None:
     answer = await shop.ada.post(
         "/api/orders",

@@ -74,6 +74,10 @@ async def test_a_change_of_stock_carries_its_key_and_is_never_nothing(shop: Shop
     header = {"idempotency-key": "delivery 4711"}
     assert (await shop.admin.post(url, json={"delta": 1, "reason": "d"}, headers=header)).is_success
     assert shop.services.inventory.keys[-1] == "delivery 4711"
+    empty = await shop.admin.post(
+        url, json={"delta": 1, "reason": "d"}, headers={"idempotency-key": ""}
+    )
+    assert set(problem(empty, 422)) == {"/header/idempotency-key"}
     for delta in (0, 1_000_000_001, -1_000_000_001, 1.5, "1", None):
         answer = await shop.admin.post(url, json={"delta": delta, "reason": ""})
         assert set(problem(answer, 422)) == {"/delta", "/reason"}

@@ -123,6 +123,8 @@ def test_both_doors_count_the_lines_of_an_order_alike(count: int, refused: bool)
 
 
 def _corpus(message: type[Message], at: str) -> list[Any]:
+    if at == "idempotency_key":
+        return [text for text in TEXTS if text]  # empty, it is none in gRPC; in REST, none is none
     kind = message.DESCRIPTOR.fields_by_name[at]
     if kind.type == kind.TYPE_MESSAGE:
         return [Decimal(number).scaleb(-2) for number in NUMBERS]

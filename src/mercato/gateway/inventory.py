@@ -124,9 +124,12 @@ class IfMatch(Parameters, frozen=True):
 
 
 class StockHeaders(Parameters, frozen=True):
-    key: Annotated[
-        Key, Meta(description="The same key is the same change, however often it is sent.")
-    ] = msgspec.field(default="", name="idempotency-key")
+    key: (
+        Annotated[
+            Key, Meta(description="The same key is the same change, however often it is sent.")
+        ]
+        | UnsetType
+    ) = msgspec.field(default=UNSET, name="idempotency-key")
 
 
 class Product(Answer, frozen=True):
@@ -247,7 +250,7 @@ class Inventory:
         """
         request = inventory_pb2.AdjustStockRequest(
             id=path.id.lower(), delta=body.delta.units, reason=body.reason,
-            idempotency_key=headers.key,
+            idempotency_key=headers.key or "",
         )  # fmt: skip
         product = await self._channels.call(self._inventory.AdjustStock, request, speaks_for=caller)
         return _shown(self.catalogue.know(product))

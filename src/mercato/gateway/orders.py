@@ -59,10 +59,10 @@ class NewOrder(Request, frozen=True):
 
 
 class PlacingHeaders(Parameters, frozen=True):
-    key: Annotated[
-        Key,
-        Meta(description="The same key and body are the same order for ever, answered the same."),
-    ] = msgspec.field(default="", name="idempotency-key")
+    key: (
+        Annotated[Key, Meta(description="The same key and body are the same order for ever.")]
+        | UnsetType
+    ) = msgspec.field(default=UNSET, name="idempotency-key")
     prefer: Annotated[
         str,
         Meta(
@@ -150,6 +150,8 @@ class Orders:
 
         It is priced from the catalogue, and kept once this is answered; whether the stock is there
         is decided a moment later (`stock`). A `total` is checked and never believed.
+        A repeated `Idempotency-Key` is answered with the order as it was placed, byte for byte,
+        whatever has become of it; with `Prefer: wait`, as it is when the wait ends.
         """
         # Our own second try must not be a second order, so that each order has a key.
         request = _request(caller, body, headers.key or f"gateway:{new_id()}")

@@ -36,7 +36,12 @@ Email = Annotated[
     str,
     matching(_EMAIL, "must be an e-mail address", max_length=254, examples=["ada@example.com"]),
 ]
-Key = Annotated[str, matching("^[ -~]*", "must be printable ASCII", max_length=255)]
+Key = Annotated[
+    str,
+    matching(
+        "^[ -~]+", "must be printable ASCII, and not empty", max_length=255, examples=["7f3a"]
+    ),
+]
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -47,7 +47,10 @@ class Credentials(Request, frozen=True):
 
 
 class ProfileChange(Request, frozen=True):
-    """What is left out stays as it is. A new password needs the current one."""
+    """What is left out stays as it is.
+
+    A new password of one's own needs the current one; an admin may set somebody else's without it.
+    """
 
     username: Username | UnsetType = UNSET
     email: Email | UnsetType = UNSET
