@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,14 +18,20 @@ from mercato.embedded import state
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.ports import demand
 from mercato.embedded.state import PlatformState
+from mercato.platform.settings import whole_environment
 
 STOP_S_MAX = 10.0
 MERCATO = (sys.executable, "-P", "-m", "mercato")
 
 
-def mercato(*words: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+def mercato(
+    *words: str, data_dir: Path | str, given: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = (*MERCATO, *words, "--data-dir", str(data_dir))
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**whole_environment(), **(given or {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
 
 
 @contextmanager
@@ -138,3 +144,12 @@ def test_doctor_answers_programs_too(tmp_path: Path) -> None:
     checks = json.loads(mercato("doctor", "--json", "--port", "0", data_dir=tmp_path).stdout)
     assert all(check["ok"] for check in checks)
     assert {"glibc", "avx", "libraries", "disk", "mongod"} <= {check["name"] for check in checks}
+
+
+def test_doctor_knows_our_own_platform_by_its_port(tmp_path: Path) -> None:
+    with up(tmp_path):
+        port = state.running(tmp_path).ports["redis/redis"]
+        answer = mercato("doctor", "--json", "--port", str(port), data_dir=tmp_path)
+    check = next(each for each in json.loads(answer.stdout) if each["name"] == f"port {port}")
+    assert check["ok"]
+    assert str(tmp_path) in check["detail"]

@@ -40,9 +40,11 @@ def demo(
         url, mailbox = known.urls.get("gateway", ""), mailbox or known.urls.get("mailbox", "")
         if not email:
             email, password = next(iter(known.logins.items()), ("", ""))
+    gateway = Rest(url)
+    gateway.call("GET", "/livez")  # nobody is asked for an admin of what is not there
     if not (email and password):
         raise PlatformError("the demo needs an admin", "name one: --email E --password P")
-    journey = Journey(Rest(url), Rest(mailbox) if mailbox else None, (email, password))
+    journey = Journey(gateway, Rest(mailbox) if mailbox else None, (email, password))
     try:
         shown = _walk(journey, quiet=json)
     finally:

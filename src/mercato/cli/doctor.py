@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mercato.cli.terminal import DataDir, Json, console, say_json
+from mercato.cli.terminal import IS_PORT, DataDir, Json, console, say_json
 from mercato.embedded import state
 from mercato.embedded.doctor import examine
 from mercato.embedded.plan import GATEWAY_PORT
@@ -12,7 +12,7 @@ from mercato.embedded.plan import GATEWAY_PORT
 
 def doctor(
     *,
-    port: Annotated[int, Parameter(help="The gateway's port.")] = GATEWAY_PORT,
+    port: Annotated[int, Parameter(help="The gateway's port.", validator=IS_PORT)] = GATEWAY_PORT,
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
     json: Json = False,
 ) -> int:

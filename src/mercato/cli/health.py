@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from mercato.cli.terminal import DataDir, console
+from mercato.cli.terminal import IS_PORT, DataDir, console
 from mercato.embedded import probes, state
 from mercato.embedded.errors import PlatformError
 
@@ -26,7 +26,12 @@ def health(
     ] = None,
     *,
     port: Annotated[
-        int | None, Parameter(env_var="PORT", help="Its port, if not the recorded or usual one.")
+        int | None,
+        Parameter(
+            env_var="PORT",
+            help="Its port, if not the recorded or usual one.",
+            validator=IS_PORT,
+        ),
     ] = None,
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
 ) -> int:

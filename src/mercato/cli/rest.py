@@ -28,8 +28,12 @@ class Rest:
 
     def __init__(self, url: str, token: str = "") -> None:
         """Raises PlatformError when `url` is none."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # its port is no number, or its brackets do not match
+            fits = False
+        if not fits:
             raise PlatformError(f"{url!r} is no URL of a platform", "such as http://127.0.0.1:8080")
         self.url = url.rstrip("/")
         self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection

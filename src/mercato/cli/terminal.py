@@ -1,22 +1,35 @@
 """What every command shares: its options, and how it speaks to people and to programs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 from rich.console import Console
 
 from mercato.embedded.errors import PlatformError
 from mercato.kernel.errors import AppError
-from mercato.platform.settings import SettingsError
+from mercato.platform.settings import PORT_MAX, SettingsError
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+IS_PORT = Number(gte=0, lte=PORT_MAX)
+
+
+def _folder(_: type[Path], tokens: Sequence[Token]) -> Path:
+    """Raises ValueError for an empty name, which would be the current folder."""
+    if not tokens[0].value:
+        raise ValueError("it is empty: name a folder (the current one is .)")
+    return Path(tokens[0].value)
+
+
 DataDir = Annotated[
     Path,
     Parameter(
+        converter=_folder,
         name="--data-dir",
         env_var="MERCATO_DATA_DIR",
         help="The folder with all data, logs and ports of the platform.",

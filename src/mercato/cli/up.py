@@ -13,22 +13,27 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mercato.cli.progress import Progress, summarise
-from mercato.cli.terminal import DataDir, console
-from mercato.embedded import doctor, state
+from mercato.cli.terminal import IS_PORT, DataDir, console
+from mercato.embedded import doctor, externals, state
 from mercato.embedded.errors import PlatformError
+from mercato.embedded.home import prepare, usable
 from mercato.embedded.plan import GATEWAY_PORT, SERVICES
 from mercato.embedded.settings import Given
+from mercato.embedded.state import PlatformState
 from mercato.embedded.supervisor import Platform
 from mercato.platform.settings import load
 
 DETACH_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 12.0
 POLL_S = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def up(
     *,
-    port: Annotated[int, Parameter(help="The gateway's port; 0 for any free one.")] = GATEWAY_PORT,
+    port: Annotated[
+        int, Parameter(help="The gateway's port; 0 for any free one.", validator=IS_PORT)
+    ] = GATEWAY_PORT,
     detach: Annotated[bool, Parameter(name=("--detach", "-d"), help="Leave it running.")] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Only what matters.")] = False,
     services: Annotated[str, Parameter(show=False)] = ",".join(SERVICES),
@@ -37,14 +42,14 @@ def up(
     """Start the whole platform here, and keep it running until Ctrl-C (twice: at once).
 
     MONGO_URI, REDIS_ADDR, NATS_URL and SMTP_HOST, given by the environment or a .env file, are
-    used instead of the server that would be started.
+    used instead of the server that would be started; one that does not answer stops it.
     """
     chosen = tuple(filter(None, services.split(",")))
+    given = load(Given)
+    doctor.insist(data_dir, given)
     if detach:
         _leave_running(port, services, data_dir)
     else:
-        given = load(Given)
-        doctor.insist(data_dir, given)
         asyncio.run(_stay(data_dir, chosen, port, given, Progress(console, quiet=quiet)))
 
 
@@ -54,6 +59,7 @@ async def _stay(
     began = time.monotonic()
     with suppress(asyncio.CancelledError), progress:
         _stop_on_signal(progress)
+        await externals.insist(given)
         async with Platform.open(
             data_dir, services=services, port=port, given=given, tell=progress.tell
         ) as platform:
@@ -81,10 +87,10 @@ def _stop_on_signal(progress: Progress) -> None:
 
 
 def _leave_running(port: int, services: str, data_dir: Path) -> None:
-    (data_dir / "logs").mkdir(parents=True, exist_ok=True)
+    prepare(data_dir)
     log = data_dir / "logs" / "up.log"
     options = ("--port", str(port), "--services", services, "--data-dir", str(data_dir))
-    with log.open("wb") as output:
+    with usable(data_dir), log.open("wb") as output:
         supervisor = subprocess.Popen(  # noqa: S603
             (sys.executable, "-P", "-m", "mercato", "up", "--quiet", *options),
             stdin=subprocess.DEVNULL,
@@ -92,13 +98,41 @@ def _leave_running(port: int, services: str, data_dir: Path) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    known = None
+    try:
+        known = _ready(supervisor, data_dir)
+    finally:
+        if known is None:
+            _stop(supervisor)
+    if known is None:
+        raise PlatformError("the platform did not start", log.read_text(errors="replace").strip())
+    summarise(console, known)
+    console.print("[bold green]ready[/]; mercato down stops it")
+
+
+def _ready(supervisor: subprocess.Popen[bytes], data_dir: Path) -> PlatformState | None:
+    """Returns what it has started, None when it has ended; raises PlatformError when it hangs."""
     deadline = time.monotonic() + DETACH_TIMEOUT_S
-    while supervisor.poll() is None and time.monotonic() < deadline:
+    late: list[str] = []
+    while time.monotonic() < deadline:
+        if supervisor.poll() is not None:
+            return None
         known = state.read(data_dir)
-        ours = known is not None and known.supervisor and known.supervisor.pid == supervisor.pid
-        if known is not None and ours and known.ready:
-            summarise(console, known)
-            console.print("[bold green]ready[/]; mercato down stops it")
-            return
+        if known and known.supervisor and known.supervisor.pid == supervisor.pid:
+            if known.ready:
+                return known
+            late = [name for name, part in known.parts.items() if part.phase != "ready"]
         time.sleep(POLL_S)
-    raise PlatformError("the platform did not start", log.read_text(errors="replace").strip())
+    raise PlatformError(
+        f"not ready in {DETACH_TIMEOUT_S:g} s: {', '.join(late) or 'anything'}", "see: mercato logs"
+    )
+
+
+def _stop(supervisor: subprocess.Popen[bytes]) -> None:
+    """Ends it with all its parts, which die with it at the latest."""
+    supervisor.terminate()
+    try:
+        supervisor.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()
+        supervisor.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from mercato.embedded import ports
+from mercato.embedded import home, ports, state
 from mercato.embedded.binaries import INSTALL, WHEELS, find
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.settings import Given
@@ -38,14 +38,15 @@ class Check(msgspec.Struct, frozen=True):
 
 def examine(data_dir: Path, port: int) -> list[Check]:
     """Every check, in the order to mend them; changes nothing."""
-    checks = [_python(), _glibc(), _avx(), *_programs(), _libraries(), _disk(data_dir), _port(port)]
+    machine = [_python(), _glibc(), _avx(), *_programs(), _libraries()]
+    checks = [*machine, _folder(data_dir), _disk(data_dir), _port(port, data_dir)]
     return [msgspec.structs.replace(check, remedy="") if check.ok else check for check in checks]
 
 
 def insist(data_dir: Path, given: Given) -> None:
     """Raises PlatformError for the first finding that keeps an embedded server from running."""
     mongod = [_glibc(), _avx(), _libraries()] if not given.mongo_uri else []
-    for check in (*mongod, _disk(data_dir)):
+    for check in (*mongod, _folder(data_dir), _disk(data_dir)):
         if not check.ok:
             raise PlatformError(f"{check.name}: {check.detail}", check.remedy)
 
@@ -131,18 +132,26 @@ def _libraries() -> Check:
     return Check("libraries", ok=False, detail=detail, remedy=install_command(missing))
 
 
+def _folder(data_dir: Path) -> Check:
+    obstacle = home.obstacle(data_dir)
+    detail = obstacle or f"{home.nearest(data_dir)} can be written to"
+    return Check("data folder", not obstacle, detail, home.REMEDY)
+
+
 def _disk(data_dir: Path) -> Check:
-    folder = next(
-        path for path in (data_dir.resolve(), *data_dir.resolve().parents) if path.exists()
-    )
+    folder = home.nearest(data_dir)
     free_gib = shutil.disk_usage(folder).free / 1024**3
     detail = f"{free_gib:.1f} GiB free in {folder}"
     remedy = "free some space, or choose another place with --data-dir"
     return Check("disk", free_gib >= DISK_FREE_LEAST_GIB, detail, remedy)
 
 
-def _port(port: int) -> Check:
+def _port(port: int, data_dir: Path) -> Check:
     if ports.is_free(port):
         return Check(f"port {port}", ok=True, detail="free")
+    known = state.read(data_dir)
+    if known and known.alive and any(port in part.ports.values() for part in known.parts.values()):
+        ours = f"held by the Mercato that runs in {data_dir}"
+        return Check(f"port {port}", ok=True, detail=ours)
     by = ports.holder(port) or "another program"
     return Check(f"port {port}", ok=False, detail=f"taken by {by}", remedy="mercato up --port 8081")

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 import psutil
 
-from mercato.embedded.errors import NotRunning
+from mercato.embedded.errors import NotRunning, PlatformError
 
 DEFAULT_DATA_DIR = Path(".mercato")
 FILE = "platform.json"
@@ -70,10 +70,17 @@ class PlatformState(msgspec.Struct):
 
 
 def read(data_dir: Path) -> PlatformState | None:
-    """The last state that was recorded there, of a living platform or not; None if none was."""
+    """The last state that was recorded there, of a living platform or not; None if none was.
+
+    Raises PlatformError when this user may not know.
+    """
     try:
         return msgspec.json.decode((data_dir / FILE).read_bytes(), type=PlatformState)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except PermissionError as refusal:
+        raise PlatformError(
+            f"{refusal.filename} is not ours to read", "another --data-dir"
+        ) from None
+    except (OSError, msgspec.DecodeError):
         return None
 
 

@@ -12,6 +12,7 @@ import psutil
 
 from mercato.embedded import state
 from mercato.embedded.errors import AlreadyRunning, PlatformError
+from mercato.embedded.home import prepare, usable
 from mercato.embedded.keeper import Keeper, Tell
 from mercato.embedded.part import Tier
 from mercato.embedded.plan import SERVICES, Plan, draw
@@ -70,8 +71,9 @@ class Platform:
         with _sole_owner(data_dir) as home:
             before = state.read(home)
             _end_survivors(before)
-            plan = draw(home, services, port, given or Given(), before)
-            _lay_out(home, plan)
+            with usable(home):
+                plan = draw(home, services, port, given or Given(), before)
+                _lay_out(home, plan)
             platform = cls(home, plan, tell)
             try:
                 await platform._all_ready
@@ -176,8 +178,10 @@ _OURSELVES = ProcessId.of(psutil.Process().pid)
 @contextmanager
 def _sole_owner(data_dir: Path) -> Iterator[Path]:
     """The absolute path, under a lock that the kernel releases however this process ends."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (data_dir / "lock").open("ab") as lock:
+    prepare(data_dir)
+    with usable(data_dir):
+        opened = (data_dir / "lock").open("ab")
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -202,8 +206,6 @@ def _end_survivors(before: PlatformState | None) -> None:
 
 
 def _lay_out(data_dir: Path, plan: Plan) -> None:
-    (data_dir / ".gitignore").write_text("*\n")
-    (data_dir / "logs").mkdir(exist_ok=True)
     for part in plan.parts:
         if part.home is not None:
             part.home.mkdir(exist_ok=True)

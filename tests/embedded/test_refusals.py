@@ -1,0 +1,101 @@
+"""What `mercato` is given and cannot use: one line that says so, and nothing left behind."""
+
+from pathlib import Path
+
+import pytest
+
+from mercato.embedded import state
+from mercato.platform.settings import SECRET_SHOWN
+from tests.embedded.test_up import mercato, up
+
+NOWHERE = {"MONGO_URI": "mongodb://me:hush@127.0.0.1:9/?replicaSet=rs0"}
+
+
+@pytest.mark.parametrize(
+    ("words", "data_dir", "code", "said"),
+    [
+        ("up --port -1", "new", 2, "--port"),
+        ("up --port 99999999", "new", 2, "--port"),
+        ("doctor --port 99999999", "new", 2, "--port"),
+        ("up", "", 2, "--data-dir: it is empty"),
+        ("status", "", 2, "--data-dir: it is empty"),
+        ("up", "/dev/null", 1, "/dev/null is no folder"),
+        ("up --detach", "/dev/null/deeper", 1, "/dev/null is no folder"),
+        ("up", "file", 1, "file is no folder"),
+        ("up --detach", "file", 1, "file is no folder"),
+        ("up", "folder", 1, "logs is no folder"),
+        ("status", "/dev/null", 3, "no Mercato is running in /dev/null"),
+        ("logs", "/dev/null", 1, "no log"),
+        ("demo --url http://127.0.0.1:9", "new", 1, "http://127.0.0.1:9 does not answer"),
+        ("demo --url http://127.0.0.1:x", "new", 1, "is no URL"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, data_dir: str, code: int, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "logs").touch()
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    refused = mercato(*words.split(), data_dir=data_dir)
+    assert refused.returncode == code
+    assert said in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("serve order", {"MONGO_URI": "http://hush"}),
+        ("serve order", {"REDIS_ADDR": "nonsense"}),
+        ("serve gateway", {"NATS_URL": "ftp://hush"}),
+        ("serve gateway", {"INVENTORY_SERVICE": "::"}),
+        ("up", {"LOG_LEVEL": "loud"}),
+        ("up --detach", {"MONGO_URI": "http://hush"}),
+    ],
+)
+def test_a_wrong_environment_is_exit_code_2_and_no_traceback(
+    tmp_path: Path, words: str, given: dict[str, str]
+) -> None:
+    refused = mercato(*words.split(), data_dir=tmp_path, given=given)
+    assert refused.returncode == 2
+    assert next(iter(given)) in refused.stderr
+    assert "hush" not in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("words", ["up", "up --detach --quiet"])
+def test_a_server_of_yours_that_is_away_stops_up_and_leaves_nothing(
+    tmp_path: Path, words: str
+) -> None:
+    refused = mercato(*words.split(), data_dir=tmp_path, given=NOWHERE)
+    assert refused.returncode == 1
+    assert "MONGO_URI (127.0.0.1:9): connection refused" in refused.stderr
+    assert "hush" not in refused.stderr
+    known = state.read(tmp_path)
+    assert known is None or not known.alive
+
+
+def test_a_folder_that_was_there_keeps_its_gitignore(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / ".gitignore").write_text("build/\n")
+    (tmp_path / "bare").mkdir()
+    for name in ("theirs", "bare", "ours"):
+        with up(tmp_path / name):
+            assert state.running(tmp_path / name).ready
+    assert (tmp_path / "theirs" / ".gitignore").read_text() == "build/\n"
+    assert not (tmp_path / "bare" / ".gitignore").exists()
+    assert (tmp_path / "ours" / ".gitignore").read_text() == "*\n"
+
+
+def test_a_folder_may_have_any_name_and_the_shown_secret_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET_SHOWN)
+    home = tmp_path / "jürgen müller" / 'a "quoted" \\ name'
+    with up(home, "--port", "0"):
+        known = state.running(home)
+        assert known.ready
+        assert known.environment["JWT_SECRET"] == SECRET_SHOWN
