@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from bson import decode
 
 from mercato.events import Item, OrderCreated, StockReserved
 from mercato.kernel.clock import now
@@ -194,7 +195,8 @@ async def test_facts_and_mails_do_not_wait_for_one_another(
 
 async def test_due_rows_are_found_by_their_index(outbox: Outbox) -> None:
     query = {"kind": "nats", "not_before": {"$lte": now()}}
-    plan = (await outbox.rows.find(query).sort("not_before", 1).explain())["queryPlanner"]
+    explained = await outbox.rows.find(query).sort("not_before", 1).explain()
+    plan = decode(explained["queryPlanner"].raw)
     assert "'indexName': 'due'" in str(plan["winningPlan"])
     assert "SORT" not in str(plan["winningPlan"]).replace("'sort", "")
 
