@@ -1,7 +1,7 @@
 """Decides what a platform consists of: its parts, their ports, and the environment of each."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,14 @@ LOGINS = {
     "customer@mercato.example": "mercato-customer-demo",
 }
 
+# From the platform's environment to what of it the services are told another way.
+Rewire = Callable[[Mapping[str, str]], Mapping[str, str]]
+
+
+def as_it_is(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Rewires nothing: the services talk to the servers and to one another directly."""
+    return {}
+
 
 @dataclass(slots=True)
 class Plan:
@@ -45,11 +53,13 @@ def draw(
     port: int,
     given: Given,
     before: PlatformState | None,
+    rewire: Rewire = as_it_is,
 ) -> Plan:
     """The plan for a data directory; the gateway gets `port`, 0 for any free one.
 
-    Servers that are `given` are used, not started. Raises PlatformError when a program is missing
-    or `port` is taken.
+    Servers that are `given` are used, not started. The services see what `rewire` makes of the
+    environment (to put proxies between them), the probes do not. Raises PlatformError when a
+    program is missing or `port` is taken.
     """
     ports = allot(PORTS, before.ports if before else {})
     if port and "gateway" in services:
@@ -63,7 +73,8 @@ def draw(
         plan.environment[f"{name.upper()}_SERVICE"] = f"{LOOPBACK}:{ports[f'{name}/grpc']}"
     if "user" in services and not given.mongo_uri:  # never into a database that is not ours
         plan.logins = dict(LOGINS)
-    plan.parts += [_service(name, plan, ports) for name in services]
+    seen = {**plan.environment, **rewire(plan.environment)}
+    plan.parts += [_service(name, seen, plan.logins, ports) for name in services]
     if "gateway" in services:
         gateway = f"http://{LOOPBACK}:{ports['gateway/http']}"
         plan.urls = {"gateway": gateway, "docs": f"{gateway}/docs", **plan.urls}
@@ -92,8 +103,10 @@ def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int]) -> None:
         environment["MAILBOX_API"] = plan.urls["mailbox"]
 
 
-def _service(name: str, plan: Plan, ports: Mapping[str, int]) -> Part:
-    environment = dict(plan.environment)
+def _service(
+    name: str, seen: Mapping[str, str], logins: Mapping[str, str], ports: Mapping[str, int]
+) -> Part:
+    environment = dict(seen)
     if name == "gateway":
         mine = {"http": ports["gateway/http"]}
         answers = partial(probes.http_ok, mine["http"], "/readyz")
@@ -105,9 +118,7 @@ def _service(name: str, plan: Plan, ports: Mapping[str, int]) -> Part:
         environment |= {"PORT": str(mine["grpc"]), "METRICS_PORT": str(mine["metrics"])}
         tier = Tier.SERVICE
     if name == "user":
-        for role, (email, password) in zip(
-            ("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False
-        ):
+        for role, (email, password) in zip(("ADMIN", "CUSTOMER"), logins.items(), strict=False):
             environment |= {f"DEMO_{role}_EMAIL": email, f"DEMO_{role}_PASSWORD": password}
     return Part(
         name=name,

@@ -15,7 +15,7 @@ from mercato.embedded.errors import AlreadyRunning, PlatformError
 from mercato.embedded.home import prepare, usable
 from mercato.embedded.keeper import Keeper, Tell
 from mercato.embedded.part import Tier
-from mercato.embedded.plan import SERVICES, Plan, draw
+from mercato.embedded.plan import SERVICES, Plan, Rewire, as_it_is, draw
 from mercato.embedded.settings import Given
 from mercato.embedded.state import PartState, Phase, PlatformState, ProcessId
 from mercato.platform.tasks import end
@@ -61,18 +61,19 @@ class Platform:
         port: int = 0,
         given: Given | None = None,
         tell: Tell = _tell_nobody,
+        rewire: Rewire = as_it_is,
     ) -> "AsyncIterator[Platform]":
         """Starts the servers and `services`, gives the ready platform, stops everything after.
 
-        `port` is the gateway's, 0 for any free one; `given` as for `plan.draw`; `tell(part, phase,
-        detail)` hears of every change. Raises PlatformError when a part does not come up,
-        AlreadyRunning when the data directory has a supervisor.
+        `port` is the gateway's, 0 for any free one; `given` and `rewire` as for `plan.draw`;
+        `tell(part, phase, detail)` hears of every change. Raises PlatformError when a part does
+        not come up, AlreadyRunning when the data directory has a supervisor.
         """
         with _sole_owner(data_dir) as home:
             before = state.read(home)
             _end_survivors(before)
             with usable(home):
-                plan = draw(home, services, port, given or Given(), before)
+                plan = draw(home, services, port, given or Given(), before, rewire)
                 _lay_out(home, plan)
             platform = cls(home, plan, tell)
             try:
