@@ -3,9 +3,10 @@
 import itertools
 import re
 import secrets
-import time
 from dataclasses import dataclass
 from typing import Literal
+
+from mercato.kernel import clock
 
 Role = Literal["customer", "admin", "service"]
 
@@ -20,7 +21,7 @@ def new_id() -> str:
     The layout is the one of https://github.com/mongodb/specifications (bson-objectid).
     """
     counter = (next(_COUNTER) & 0xFFFFFF).to_bytes(3, "big")
-    return (int(time.time()).to_bytes(4, "big") + _PROCESS + counter).hex()
+    return (clock.seconds().to_bytes(4, "big") + _PROCESS + counter).hex()
 
 
 def is_id(text: object) -> bool:

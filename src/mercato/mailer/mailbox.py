@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import json
-import time
 import urllib.parse
 import urllib.request
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import structlog
 from pymongo.errors import PyMongoError
 
+from mercato.kernel.clock import monotonic
 from mercato.mailer import metrics
 from mercato.mailer.model import Mail, State
 from mercato.mailer.repository import MongoMails
@@ -90,8 +90,8 @@ class Resolver:
         log.info("parked mail settled", mail=mail.id, sent=there)
 
     async def _measure(self) -> None:
-        if time.monotonic() < self._measured_at + MEASURE_S:
+        if monotonic() < self._measured_at + MEASURE_S:
             return
-        self._measured_at = time.monotonic()
+        self._measured_at = monotonic()
         metrics.WAITING.set(await self._mails.count(State.NEW, State.DOT))
         metrics.PARKED.set(await self._mails.count(State.PARKED))

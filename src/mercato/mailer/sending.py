@@ -4,7 +4,6 @@ Any number of senders may run: a mail is held by a lease, and the move to DOT ne
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -13,7 +12,7 @@ import structlog
 from aiosmtplib import SMTPException
 from pymongo.errors import PyMongoError
 
-from mercato.kernel.clock import now
+from mercato.kernel.clock import monotonic, now
 from mercato.mailer import metrics
 from mercato.mailer.composing import Letter
 from mercato.mailer.model import Mail, Outcome, State
@@ -129,9 +128,9 @@ class Sender:
 
     async def _may_go(self, mail: Mail) -> bool:
         """Writes DOT; not in time means that another may have the lease by now."""
-        started = time.monotonic()
+        started = monotonic()
         written = await self._tried(self._mails.dot(mail))
-        return bool(written) and time.monotonic() - started < LEASE_S / 2
+        return bool(written) and monotonic() - started < LEASE_S / 2
 
     async def _record(self, mail: Mail, outcome: Outcome) -> None:
         state, reason = outcome.state, outcome.reason
@@ -159,12 +158,12 @@ class Sender:
 
 async def _insist(write: Callable[[], Awaitable[object]]) -> None:
     """Writes an outcome, again and again while the database is away; then the lease decides."""
-    until = time.monotonic() + RECORD_S_MAX
+    until = monotonic() + RECORD_S_MAX
     while True:
         try:
             await write()
         except PyMongoError as failure:
-            if time.monotonic() > until:
+            if monotonic() > until:
                 log.error("an outcome was not kept", failure=type(failure).__name__)
                 return
             await asyncio.sleep(POLL_S)

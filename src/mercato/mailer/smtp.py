@@ -8,7 +8,6 @@ server's go-ahead and the dot for writing down that the dot goes out.
 import asyncio
 import re
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final, Literal, cast
 
 from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPResponseException
 
+from mercato.kernel.clock import monotonic
 from mercato.mailer.composing import Letter
 from mercato.mailer.model import Outcome, State
 
@@ -62,12 +62,12 @@ class Post:
 
     async def connect(self) -> None:
         """Connects and logs in, if that is not so; raises SMTPException or OSError."""
-        if self._smtp.is_connected and time.monotonic() - self._used_at > IDLE_S_MAX:
+        if self._smtp.is_connected and monotonic() - self._used_at > IDLE_S_MAX:
             self.close()
         if not self._smtp.is_connected:
             await self._smtp.connect()
             await self._smtp.noop()  # greets; a server that refuses us refuses no mail by it
-        self._used_at = time.monotonic()
+        self._used_at = monotonic()
 
     async def deliver(self, letter: Letter, may_go: Callable[[], Awaitable[bool]]) -> Outcome:
         """Sends `letter`; the final dot goes out only after `may_go`.
@@ -104,7 +104,7 @@ class Post:
         except (SMTPException, OSError) as failure:
             self.close()
             return Outcome(State.PARKED, _trouble(failure))
-        self._used_at = time.monotonic()
+        self._used_at = monotonic()
         if answer.code == _CLOSING:
             self.close()
         if 200 <= answer.code < 300:

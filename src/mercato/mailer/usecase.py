@@ -2,11 +2,11 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
+from mercato.kernel.clock import monotonic
 from mercato.kernel.errors import Conflict, Invalid
 from mercato.mailer.model import Mail, Outcome, State, Written, head_violations
 
@@ -71,11 +71,11 @@ class Mailing:
         return added
 
     async def _wait(self, mail_id: str, wait_s: float) -> Outcome:
-        deadline, pause_s = time.monotonic() + wait_s, LOOK_AGAIN_S
+        deadline, pause_s = monotonic() + wait_s, LOOK_AGAIN_S
         while True:
             outcome = await self._mails.outcome(mail_id)
             on_its_way = outcome.state in (State.NEW, State.DOT)
-            if not on_its_way or time.monotonic() + pause_s > deadline:
+            if not on_its_way or monotonic() + pause_s > deadline:
                 return outcome
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, LOOK_AGAIN_S_MAX)

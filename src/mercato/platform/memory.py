@@ -1,9 +1,10 @@
 """A bounded memory of this process for values that may be a moment old."""
 
-import time
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from mercato.kernel.clock import monotonic
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -22,14 +23,14 @@ class Memory(Generic[Key, Value]):
         if found is None:
             return None
         until, value = found
-        if until < time.monotonic():
+        if until < monotonic():
             del self._values[key]
             return None
         return value
 
     def put(self, key: Key, value: Value, ttl_s: float | None = None) -> None:
         self._values.pop(key, None)
-        self._values[key] = (time.monotonic() + (ttl_s or self._ttl_s), value)
+        self._values[key] = (monotonic() + (ttl_s or self._ttl_s), value)
         if len(self._values) > self._size_max:
             self._values.popitem(last=False)
 

@@ -8,11 +8,11 @@ growing intervals. Rows that nobody answers are closed once they were taken.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from pymongo import IndexModel, UpdateOne
 
+from mercato.kernel import clock
 from mercato.kernel.facts import Fact
 from mercato.platform import telemetry
 from mercato.platform.mongo import Collection, Document, Session, Shape
@@ -108,11 +108,11 @@ CLOSING: Final[Mapping[str, Any]] = {
 
 def _headers(trace: Mapping[str, str] | None) -> dict[str, str]:
     found = telemetry.headers() if trace is None else trace
-    return {"ce-time": datetime.now(UTC).isoformat(), **found}
+    return {"ce-time": clock.now().isoformat(), **found}
 
 
 def _document(row: Row) -> Document:
-    now = datetime.now(UTC)
+    now = clock.now()
     return {
         "_id": row.id, "kind": row.kind, "about": row.about, "subject": row.subject,
         "payload": row.payload, "answered": row.answered, "emission": row.emission,

@@ -7,7 +7,6 @@ told twice at worst.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -17,7 +16,7 @@ import structlog
 from pymongo import UpdateMany
 from pymongo.errors import PyMongoError
 
-from mercato.kernel.clock import now
+from mercato.kernel.clock import monotonic, now
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus, Letter
 from mercato.platform.cache import Cache
@@ -84,9 +83,9 @@ class Relay:
                 await self._wake.wait()
 
     async def _measure(self) -> None:
-        if time.monotonic() < self._measured_at + MEASURE_S:
+        if monotonic() < self._measured_at + MEASURE_S:
             return
-        self._measured_at = time.monotonic()
+        self._measured_at = monotonic()
         rows, label = self._outbox.rows, f"{self._name} {self._kind}"
         is_open: dict[str, Any] = {"kind": self._kind, "not_before": {"$exists": True}}
         oldest = await rows.find_one(is_open, {"created_at": 1}, sort=[("created_at", 1)])
