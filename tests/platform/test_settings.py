@@ -50,6 +50,7 @@ def test_an_unknown_word_is_answered_with_the_known_ones() -> None:
          ("ftp://hush", "hush", "nats://a,hush", "nats://u:hush@", "nats://h:hush")),
         ("REDIS_ADDR", ("h:1", ":6379", "[::1]:6379"), ("nonsense", "h:0", "h:65536", "h:", "::")),
         ("NEXT_SERVICE", ("order:50052",), ("::", "order", "http://order:1", "order:x", "o:70000")),
+        ("NEXT_SERVICE", ("10.0.0.1:1,10.0.0.2:2",), ("a:1,b:2", "10.0.0.1:1,", "10.0.0.1:1,::1")),
         ("PORT", ("0", "65535"), ("-1", "65536", "99999999")),
         ("METRICS_PORT", ("0", "9100"), ("-1", "70000")),
     ],

@@ -29,7 +29,10 @@ from mercato.platform.tokens import Tokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings(Settings):
+    """The gateway's environment; DRAIN_S is how long it still listens once it says it is going."""
+
     port: int = 8080
+    drain_s: float = 0.2
     inventory_service: str = "127.0.0.1:50051"
     order_service: str = "127.0.0.1:50052"
     user_service: str = "127.0.0.1:50053"
@@ -75,7 +78,7 @@ async def gateway(
         app = _app(Door(tokens, settings.currency), resources)
         yield (
             listening.getsockname()[1],
-            serve(app, listening, readiness.drain),
+            serve(app, listening, readiness.drain, settings.drain_s),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
             bus.watch("stock.>", inventory.catalogue.moved),
         )

@@ -15,7 +15,6 @@ BACKLOG: Final = 2048
 HEAD_S_MAX = 10.0  # for a request to say what it wants, from its first byte on
 KEEP_ALIVE_S: Final = 75
 STOP_GRACE_S: Final = 8
-NOTICE_S: Final = 0.2  # between "not ready any more" and the end of listening
 
 
 class _Server(uvicorn.Server):
@@ -67,8 +66,14 @@ def bound(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
-async def serve(app: Any, listening: socket.socket, stopping: Callable[[], None]) -> None:
-    """Serves `app` until cancelled; then calls `stopping` and ends once every answer is out."""
+async def serve(
+    app: Any, listening: socket.socket, stopping: Callable[[], None], notice_s: float
+) -> None:
+    """Serves `app` until cancelled; then calls `stopping` and ends once every answer is out.
+
+    It goes on listening for `notice_s`, so that balancers see what `stopping` says; whoever has a
+    connection is asked to close it.
+    """
     server = _Server(
         uvicorn.Config(
             app,
@@ -90,6 +95,8 @@ async def serve(app: Any, listening: socket.socket, stopping: Callable[[], None]
         await asyncio.shield(serving)
     finally:
         stopping()
-        await asyncio.sleep(NOTICE_S)
+        for headers in (server.config.encoded_headers, server.server_state.default_headers):
+            headers.append((b"connection", b"close"))
+        await asyncio.sleep(notice_s)
         server.should_exit = True
         await tasks.drain(STOP_GRACE_S + 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,8 +14,10 @@ from pymongo import AsyncMongoClient, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid, OperationFailure
+from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import PrimaryPreferred, Secondary, SecondaryPreferred
+from pymongo.server_selectors import Selection
 from pymongo.write_concern import WriteConcern
 
 from mercato.platform.settings import SettingsError
@@ -25,12 +28,15 @@ Session = AsyncClientSession
 
 # A use case has this long in the database; a transaction is retried within it.
 TIMEOUT_S = 2.5
+# A read waits so long for the primary before it asks a secondary, where there is one.
+PRIMARY_S = 0.7
 # mongod holds what a killed process had locked for this long, at most (PROTOCOL, "Why", 1).
 TRANSACTION_LIFETIME_S_MAX = 5
 
 _UNAUTHORIZED = 13
 _INDEX_IS_ANOTHER = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
 _WRITE = WriteConcern(w="majority", j=True)
+_SPARE = Secondary()
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -52,14 +58,46 @@ class Shape:
     indexes: Sequence[IndexModel] = ()
 
 
+class _Reads(PrimaryPreferred):
+    """The primary; inside `read`, when the primary has not answered, a secondary."""
+
+    def __call__(self, selection: Selection) -> Selection:
+        return SecondaryPreferred()(selection) if _elsewhere.get() else selection.primary_selection
+
+
+_elsewhere: ContextVar[bool] = ContextVar("elsewhere", default=False)
+_clients: set[AsyncMongoClient[Document]] = set()  # those that are open
+
+
+async def read(body: Callable[[], Awaitable[T]]) -> T:
+    """Runs `body`, which only reads; a secondary answers it when the primary does not.
+
+    It may then miss what was committed in the last moments before the primary was lost from sight,
+    and never shows what could be rolled back.
+    """
+    if not any(each.topology_description.has_readable_server(_SPARE) for each in _clients):
+        return await body()
+    try:
+        with pymongo.timeout(PRIMARY_S):
+            return await body()
+    except PyMongoError as failure:
+        log.warning("a secondary is asked", failure=type(failure).__name__)
+    token = _elsewhere.set(True)
+    try:
+        return await body()
+    finally:
+        _elsewhere.reset(token)
+
+
 class Store:
     """One service's database."""
 
     def __init__(self, client: AsyncMongoClient[Document], name: str) -> None:
         self.client = client
         self.database: AsyncDatabase[Document] = client.get_database(
-            name, write_concern=_WRITE, read_concern=ReadConcern("majority")
-        )
+            name, write_concern=_WRITE, read_concern=ReadConcern("majority"),
+            read_preference=_Reads(),
+        )  # fmt: skip
 
     @classmethod
     @asynccontextmanager
@@ -70,9 +108,11 @@ class Store:
             connectTimeoutMS=3000, timeoutMS=int(TIMEOUT_S * 1000), appname="mercato",
             type_registry=TypeRegistry([_PlainInteger()]),
         )  # fmt: skip
+        _clients.add(client)
         try:
             yield cls(client, name)
         finally:
+            _clients.discard(client)
             await client.close()
 
     def __getitem__(self, collection: str) -> Collection:

@@ -24,6 +24,7 @@ PORT_MAX: Final = 65_535
 _NAME: Final = r"(\[[0-9a-fA-F:.]+\]|[^@/?:,\s\[\]]+)"
 _HOST: Final = _NAME + "(:[0-9]{1,5})?"
 _ADDRESS: Final = re.compile(_NAME + "?:(?P<port>[0-9]{1,5})")
+_IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}", re.ASCII)
 _MONGO: Final = re.compile(rf"mongodb(\+srv)?://([^@/:]*(:[^@/:]*)?@)?{_HOST}(,{_HOST})*([/?]\S*)?")
 _NATS: Final = re.compile(rf"(nats|tls)://([^@/\s]+@)?{_HOST}/?")
 
@@ -142,9 +143,7 @@ def _check_form(name: str, text: str) -> None:
         if not (text.isdecimal() and int(text) <= PORT_MAX):
             raise ValueError(f"{text!r} is no port from 0 to {PORT_MAX}")
     elif name == "REDIS_ADDR" or name.endswith("_SERVICE"):
-        address = _ADDRESS.fullmatch(text)
-        if not address or not 0 < int(address["port"]) <= PORT_MAX:
-            raise ValueError(f"{text!r} is not of the form host:port, the port 1 to {PORT_MAX}")
+        _check_addresses(text, several=name.endswith("_SERVICE"))
     elif name == "MONGO_URI" and not _MONGO.fullmatch(text):
         raise ValueError(
             "it must begin with mongodb:// or mongodb+srv:// and name a host (in a password, write "
@@ -152,6 +151,16 @@ def _check_form(name: str, text: str) -> None:
         )
     elif name == "NATS_URL" and not all(_NATS.fullmatch(url.strip()) for url in text.split(",")):
         raise ValueError("it must be nats://host:port or tls://host:port, or several with commas")
+
+
+def _check_addresses(text: str, *, several: bool) -> None:
+    addresses = text.split(",") if several else [text]
+    for each in addresses:
+        address = _ADDRESS.fullmatch(each)
+        if not address or not 0 < int(address["port"]) <= PORT_MAX:
+            raise ValueError(f"{each!r} is not of the form host:port, the port 1 to {PORT_MAX}")
+        if len(addresses) > 1 and not _IPV4.fullmatch(each):
+            raise ValueError(f"{each!r} is one of several: it must be an IPv4 address and a port")
 
 
 def _truth(text: str) -> bool:

@@ -24,6 +24,7 @@ from mercato.platform.tasks import Tasks
 PUBLISH_TIMEOUT_S: Final = 2.0
 RECONNECT_WAIT_S: Final = 0.5
 DUPLICATE_WINDOW_S: Final = 120.0
+REPLICAS: Final = 3
 STREAM_AGE_S_MAX: Final = 7 * 86400.0
 _STREAM_IS_ANOTHER: Final = 10058  # JSStreamNameExistErr
 
@@ -48,8 +49,10 @@ class _Ack(Enum):
 class Bus:
     """A connection to NATS that is never given up."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, servers: int = 1) -> None:
         self.client = client
+        # a stream survives the loss of a server when a majority of its replicas is left
+        self._replicas = REPLICAS if servers >= REPLICAS else 1
         self.stream = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
         self._tasks = Tasks()
         self._numbers = itertools.count()
@@ -61,7 +64,7 @@ class Bus:
     @asynccontextmanager
     async def open(cls, url: str, name: str) -> AsyncIterator["Bus"]:
         """Opens a connection to `url` (commas between several); returns also while NATS is away."""
-        bus = cls(Client())
+        bus = cls(Client(), url.count(",") + 1)
         bus._tasks.start(bus._connect(url, name))
         try:
             yield bus
@@ -109,6 +112,7 @@ class Bus:
             name=events.STREAM, subjects=list(events.SUBJECTS), storage=StorageType.FILE,
             retention=RetentionPolicy.LIMITS, discard=DiscardPolicy.NEW, deny_delete=True,
             max_age=STREAM_AGE_S_MAX, duplicate_window=DUPLICATE_WINDOW_S,
+            num_replicas=self._replicas,
         )  # fmt: skip
         if not self.client.is_connected:
             return False
@@ -152,7 +156,7 @@ class Bus:
             try:
                 await self.client.connect(
                     servers=url.split(","), name=name, max_reconnect_attempts=-1,
-                    reconnect_time_wait=RECONNECT_WAIT_S, ping_interval=5,  # type: ignore[arg-type]
+                    reconnect_time_wait=RECONNECT_WAIT_S, ping_interval=2,  # type: ignore[arg-type]
                     connect_timeout=2, pending_size=4 * 1024 * 1024,
                     error_cb=_on_error, disconnected_cb=self._on_away, reconnected_cb=_on_back,
                     closed_cb=self._on_closed,

@@ -34,6 +34,7 @@ _RETRY: Final = json.dumps(
             }
         ],
         "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},  # a copy that is stopping is left out
     }
 )
 
@@ -42,11 +43,17 @@ OPTIONS: Final = (
     ("grpc.enable_retries", 1),
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX * 4),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+# Where another copy can take over, one that is frozen must be noticed within a call's deadline.
+_PATIENT: Final = (("grpc.keepalive_time_ms", 20_000), ("grpc.keepalive_timeout_ms", 5_000))
+_ALERT: Final = (
+    ("grpc.keepalive_time_ms", 1_000),
+    ("grpc.keepalive_timeout_ms", 1_000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 Answer = TypeVar("Answer")
@@ -61,8 +68,15 @@ class Channels:
 
     @asynccontextmanager
     async def open(self, target: str) -> AsyncIterator[grpc.aio.Channel]:
-        """Opens a channel to `target` (`host:port`); connects at its first use."""
-        channel = grpc.aio.insecure_channel(target, options=OPTIONS)
+        """Opens a channel to `target`; connects at its first use.
+
+        `host:port`, or those of several copies (`10.0.0.1:50052,10.0.0.2:50052`), which take turns.
+        """
+        several = "," in target
+        channel = grpc.aio.insecure_channel(
+            f"ipv4:{target}" if several else target,
+            options=OPTIONS + (_ALERT if several else _PATIENT),
+        )
         try:
             yield channel
         finally:

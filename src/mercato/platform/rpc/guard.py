@@ -25,7 +25,7 @@ from mercato.kernel.errors import (
 )
 from mercato.kernel.identity import Caller, Role, is_id
 from mercato.platform import telemetry
-from mercato.platform.mongo import TIMEOUT_S
+from mercato.platform.mongo import TIMEOUT_S, read
 from mercato.platform.rpc.refusals import DETAILS_KEY, status_of, understood
 from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import Tokens
@@ -36,6 +36,9 @@ GATEWAY: Final = "gateway"
 
 # Retries are for calls that found nobody; one that was answered has its answer (gRFC A6).
 _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
+
+# How methods begin that only read.
+READS: Final = ("Get", "BatchGet", "List")
 
 Method = Callable[[Any, Any], Awaitable[Message]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
@@ -114,7 +117,8 @@ class Guard(grpc.aio.ServerInterceptor):
         validated(request)
         _caller.set(asking)
         with pymongo.timeout(min(TIMEOUT_S, max(left_s, 0.001))):
-            task = self.tasks.start(_run(method, request, context))
+            run = partial(_run, method, request, context)
+            task = self.tasks.start(read(run) if name.startswith(READS) else run())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

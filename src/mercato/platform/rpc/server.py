@@ -13,11 +13,13 @@ from grpc_reflection.v1alpha import reflection
 
 from mercato.kernel.identity import Role
 from mercato.platform.rpc.guard import Guard
+from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import Tokens
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 CALLS_MAX: Final = 2000
 STOP_GRACE_S: Final = 5.0
+NOTICE_S: Final = 0.25  # for those who watch our health to turn to another copy
 
 OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
@@ -31,6 +33,24 @@ OPTIONS: Final = (
 )
 
 
+class _Health(health_aio.HealthServicer):
+    """The library's, but watches, which never end by themselves, do not hold up a stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches = Tasks()
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        watch = self._watches.start(super().Watch(request, context))
+        try:
+            await asyncio.wait([watch])
+        finally:
+            watch.cancel()
+
+    async def end_watches(self) -> None:
+        await self._watches.drain(0)
+
+
 class Server:
     """Serves one service's methods, each for the roles that `allowed` gives it."""
 
@@ -42,7 +62,7 @@ class Server:
             raise ValueError(f"every method needs its roles: {sorted(missing)}")
         self._name = service.full_name
         self._guard = Guard(tokens, allowed)
-        self._health = health_aio.HealthServicer()
+        self._health = _Health()
         self.grpc = grpc.aio.server(
             interceptors=(self._guard,), options=OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
@@ -66,8 +86,11 @@ class Server:
             yield bound
         finally:
             await self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-            await asyncio.sleep(0.1)  # those who watch our health turn to another copy
-            await self.grpc.stop(STOP_GRACE_S)
+            await asyncio.sleep(NOTICE_S)
+            stopping = self._guard.tasks.start(self.grpc.stop(STOP_GRACE_S))
+            await asyncio.sleep(0.05)  # from here on nobody can begin to watch again
+            await self._health.end_watches()
+            await stopping
             await self._guard.tasks.drain(STOP_GRACE_S)
 
     async def _say(self, status: Any) -> None:
