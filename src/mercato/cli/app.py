@@ -21,6 +21,9 @@ COMMANDS = {
     ),
     "events dead": "List the events that no service could understand, the newest first.",
     "events replay": "Tell dead letters once more, after what they died of has been mended.",
+    "backup": "Write the whole database, as it is at one moment, into a new folder.",
+    "restore": "Bring a backup back into the database of a platform that is stopped.",
+    "storm": "Put the whole platform, one of its own, under load and faults, and give a verdict.",
     "mail parked": "List the mails that may have been sent, or that were refused for good.",
     "mail resolve": "Say what became of a mail, or have it sent again.",
 }
@@ -58,6 +61,25 @@ Examples:
       -c sku=StockCode -c name=Description -c price=UnitPrice
 
 Exit code: 0 all lines were good, 1 some were bad, 2 the file cannot be read as products.""",
+    "backup": """\
+The platform may run and write meanwhile. The folder appears whole or not at all; what is in it \
+mongorestore reads too. mongod keeps its past for minSnapshotHistoryWindowInSeconds (300): a \
+backup that takes longer fails, and says so.
+
+Examples:
+  mercato backup /backups/monday
+  mercato backup --gzip /backups/monday --json""",
+    "restore": """\
+Every file is checked before anything is written. With MONGO_URI in the environment that database \
+is meant, and the services must be stopped; without, the servers of --data-dir are started for it. \
+Our keys in Redis and the messages of the event stream are deleted, because they tell of what has \
+not happened in the restored database. Mails that waited are parked: they may have gone out since.
+
+Examples:
+  mercato restore /backups/monday
+  mercato restore /backups/monday --data-dir /srv/shop --replace --yes
+
+Exit code: 0 the restored database is in order, 1 it is not, or nothing was restored.""",
     "events dead": """Examples:
   mercato events dead
   mercato events dead --limit 1000 --json""",
