@@ -1,0 +1,158 @@
+"""Brings a schedule's faults about, one after the other or several at once, and keeps a record."""
+
+import asyncio
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from mercato.embedded.plan import SERVICES
+from mercato.embedded.ports import LOOPBACK
+from mercato.embedded.state import Phase
+from mercato.embedded.supervisor import Platform
+from mercato.platform.tasks import Tasks
+from mercato.storm.schedule import Fault
+from mercato.storm.wiring import Wiring
+
+RESTART_S: Final = 0.2  # what has died is started again after this, not after a growing pause
+READY_S_MAX: Final = 60.0
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """A fault that took hold; times in seconds since the storm began."""
+
+    at_s: float
+    over_s: float
+    group: str
+    kind: str
+    target: str
+
+
+class Faults:
+    """What goes wrong with one platform."""
+
+    def __init__(self, platform: Platform, wiring: Wiring) -> None:
+        self._platform = platform
+        self._wiring = wiring
+        self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._began = time.monotonic()
+        self.happened: list[Happened] = []
+        self._kinds: dict[str, Callable[[Fault], Awaitable[bool]]] = {
+            "kill": self._kill, "stop": self._stop, "wipe": self._wipe, "flush": self._flush,
+            "cut": self._cut, "stall": self._stall, "delay": self._delay,
+            "drop replies": self._drop,
+        }  # fmt: skip
+
+    async def run(self, schedule: Sequence[Fault], began: float) -> None:
+        """Returns when the last fault is over; `began` is the storm's start (time.monotonic)."""
+        self._began = began
+        try:
+            async with asyncio.TaskGroup() as group:
+                for fault in schedule:
+                    await asyncio.sleep(max(0.0, began + fault.at_s - time.monotonic()))
+                    group.create_task(self._bring(fault))
+        finally:
+            self._wiring.calm()
+
+    async def _bring(self, fault: Fault) -> None:
+        bring = self._kinds.get(fault.kind, self._cut_mail)
+        async with self._busy[fault.target]:  # what is being wiped is not killed meanwhile
+            at_s = time.monotonic() - self._began
+            if await bring(fault):
+                over_s = time.monotonic() - self._began
+                self.happened.append(Happened(at_s, over_s, fault.group, fault.kind, fault.target))
+
+    def _runs(self, part: str) -> bool:
+        return self._platform.parts()[part].process is not None
+
+    async def _kill(self, fault: Fault) -> bool:
+        if not self._runs(fault.target):
+            return False
+        self._platform.kill(fault.target, signal.SIGKILL)
+        return True
+
+    async def _stop(self, fault: Fault) -> bool:
+        if not self._runs(fault.target):
+            return False
+        self._platform.kill(fault.target, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(fault.lasts_s)
+        finally:
+            self._platform.kill(fault.target, signal.SIGCONT)
+        return True
+
+    async def _wipe(self, fault: Fault) -> bool:
+        """SIGKILL, and all its data gone before it starts again."""
+        self._platform.kill(fault.target, signal.SIGKILL)
+        await self._platform.stop(fault.target)
+        self._platform.wipe(fault.target)
+        async with asyncio.timeout(READY_S_MAX):
+            await self._platform.start(fault.target)
+        return True
+
+    async def _flush(self, fault: Fault) -> bool:
+        try:
+            async with asyncio.timeout(1.0):
+                port = self._platform.parts()[fault.target].ports["redis"]
+                reader, writer = await asyncio.open_connection(LOOPBACK, port)
+                writer.write(b"FLUSHALL\r\n")
+                told = await reader.readline()
+                writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return told.startswith(b"+OK")
+
+    async def _cut(self, fault: Fault) -> bool:
+        proxy = self._wiring.proxies[fault.target]
+        there = bool(proxy.links)
+        proxy.cut()
+        return there
+
+    async def _stall(self, fault: Fault) -> bool:
+        self._wiring.proxies[fault.target].stall(fault.lasts_s)
+        await asyncio.sleep(fault.lasts_s)
+        return True
+
+    async def _delay(self, fault: Fault) -> bool:
+        self._wiring.proxies[fault.target].delay(fault.much, fault.lasts_s)
+        await asyncio.sleep(fault.lasts_s)
+        return True
+
+    async def _drop(self, fault: Fault) -> bool:
+        self._wiring.proxies[fault.target].drop_replies(round(fault.much))
+        return True
+
+    async def _cut_mail(self, fault: Fault) -> bool:
+        self._wiring.smtp.cut_at(fault.kind.removeprefix("cut "))
+        return True
+
+
+class Nurse:
+    """Starts what has died again at once, since a storm kills more often than a back-off allows."""
+
+    def __init__(self) -> None:
+        self.platform: Platform | None = None
+        self.restarts = 0
+        self._tasks = Tasks()
+
+    def tell(self, name: str, phase: Phase, detail: str) -> None:
+        """Fits `Platform.open`."""
+        if phase == "restarting" and self.platform is not None:
+            self.restarts += name in SERVICES
+            self._tasks.start(self._start(self.platform, name))
+
+    async def _start(self, platform: Platform, name: str) -> None:
+        await asyncio.sleep(RESTART_S)
+        if platform.parts()[name].phase == "restarting":
+            try:
+                async with asyncio.timeout(READY_S_MAX):
+                    await platform.start(name)
+            except TimeoutError:
+                return  # its keeper goes on trying
+
+    async def leave(self) -> None:
+        self.platform = None
+        await self._tasks.drain(0)

@@ -1,0 +1,201 @@
+"""One storm from beginning to end: open, drive, disturb, wait for quiet, judge."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+
+from mercato.embedded.settings import Given
+from mercato.embedded.supervisor import Platform
+from mercato.platform.tasks import end
+from mercato.storm import records as kept
+from mercato.storm import schedule
+from mercato.storm.book import Book
+from mercato.storm.clients import Clients
+from mercato.storm.faults import Faults, Nurse
+from mercato.storm.observer import Observer, database
+from mercato.storm.opening import open_shop
+from mercato.storm.records import Records
+from mercato.storm.report import Options, Report, count_faults, percentiles_ms, timeline
+from mercato.storm.verdict import Times, judge
+from mercato.storm.wire import NoAnswer, Wire
+from mercato.storm.wiring import Wiring
+
+DRIVE_S_MAX: Final = 180.0  # after the faults; then what is not answered never will be
+QUIET_S_MAX: Final = 180.0
+POLL_S: Final = 0.5
+DATABASE: Final = "ecommerce"
+
+
+class Storm:
+    """A storm under way; a live view reads its attributes, and nothing else of it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.phase = "starting the platform"
+        self.faults: Faults | None = None
+        self.observer: Observer | None = None
+        self.book: Book | None = None
+        self.began = time.monotonic()
+        self._nurse = Nurse()
+
+    @property
+    def now_s(self) -> float:
+        return time.monotonic() - self.began
+
+    async def run(self, data_dir: Path) -> Report:
+        """Returns the report; raises PlatformError when the platform does not come up."""
+        began_at = datetime.now(UTC)
+        async with Wiring.open() as wiring, self._platform(data_dir, wiring) as platform:
+            port = platform.parts()["gateway"].ports["http"]
+            self.phase = "opening the shop"
+            o = self.options
+            book = await open_shop(port, platform.logins, o.orders, o.clients)
+            base = database(platform.environment["MONGO_URI"], DATABASE)
+            try:
+                times = await self._drive(platform, wiring, book, base, port)
+                self.phase = "reading what was kept"
+                records = await kept.read(base, data_dir / "mailbox")
+                stale = await _stale(port, book, records)
+            finally:
+                await base.client.close()
+        return self._report(began_at, book, records, times, stale)
+
+    @asynccontextmanager
+    async def _platform(self, data_dir: Path, wiring: Wiring) -> AsyncIterator[Platform]:
+        async with Platform.open(
+            data_dir, given=Given(), tell=self._nurse.tell, rewire=wiring.rewire
+        ) as platform:
+            self._nurse.platform = platform
+            try:
+                yield platform
+            finally:
+                await self._nurse.leave()
+
+    async def _drive(
+        self, platform: Platform, wiring: Wiring, book: Book, base: AsyncDatabase[Any], port: int
+    ) -> Times:
+        o = self.options
+        plan = schedule.draw(o.seed, o.faults_s, o.groups)
+        observer, faults = Observer(base, book.hot), Faults(platform, wiring)
+        await observer.prepare()
+        clients = Clients(
+            book, port, orders=o.orders, spread_s=o.faults_s, count=o.clients, seed=o.seed
+        )
+        self.book, self.observer, self.faults = book, observer, faults
+        self.phase, self.began = "storm", clients.began
+        loop = asyncio.get_running_loop()
+        watching = loop.create_task(observer.run(clients.began))
+        driving = loop.create_task(self._to_the_end(clients))
+        try:
+            await faults.run(plan, clients.began)
+            await asyncio.sleep(max(0.0, o.faults_s - self.now_s))
+            faults_s = self.now_s
+            settling = loop.create_task(self._settle(base, book, observer, driving, faults_s))
+            return await settling
+        finally:
+            await end([watching, driving])
+
+    async def _to_the_end(self, clients: Clients) -> float:
+        try:
+            async with asyncio.timeout(self.options.faults_s + DRIVE_S_MAX):
+                await clients.run()
+        except TimeoutError:
+            pass
+        return self.now_s
+
+    async def _settle(
+        self, base: AsyncDatabase[Any], book: Book, observer: Observer,
+        driving: "asyncio.Task[float]", faults_s: float,
+    ) -> Times:  # fmt: skip
+        """Waits until nothing waits any more; counts at the limit what should be decided."""
+        limit_s = self.options.settle_s
+        due = {o.order_id for o in book.acknowledged() if o.acknowledged_s <= faults_s}
+        late: int | None = None
+        settled_s = quiet_s = None
+        driven_s = 0.0
+        while quiet_s is None and (not driven_s or self.now_s < driven_s + QUIET_S_MAX):
+            await asyncio.sleep(POLL_S)
+            self.phase = "settling" if driving.done() else "calm, orders go on"
+            driven_s = driven_s or (driving.result() if driving.done() else 0.0)
+            try:
+                waiting = await observer.waiting(self.began)
+                if late is None and self.now_s > faults_s + limit_s:
+                    late = await _undecided(base, due)
+            except PyMongoError:
+                continue
+            if driven_s and not waiting.orders:
+                settled_s = settled_s or self.now_s
+            if driven_s and waiting.nothing:
+                quiet_s = self.now_s
+        if late is None:
+            late = await _undecided(base, due)
+        return Times(faults_s, driven_s, settled_s, quiet_s, late)
+
+    def _report(
+        self, began_at: datetime, book: Book, records: Records, times: Times, stale: list[str]
+    ) -> Report:
+        faults, observer = self.faults, self.observer
+        if faults is None or observer is None:
+            raise RuntimeError("the storm has not been driven")
+        claims = judge(book, records, observer.seen, times, stale, self.options.settle_s)
+        acknowledged = book.acknowledged()
+        took = [order.acknowledged_s - order.began_s for order in acknowledged]
+        until_s = times.quiet_s or self.now_s
+        return Report(
+            passed=all(claim.kept for claim in claims),
+            began_at=began_at.isoformat(timespec="seconds"),
+            options=self.options,
+            claims=claims,
+            times=times,
+            acknowledged=len(acknowledged),
+            acknowledged_during_faults=sum(
+                order.acknowledged_s <= times.faults_s for order in acknowledged
+            ),
+            orders_a_second=round(len(acknowledged) / times.driven_s, 1),
+            accept_ms=percentiles_ms(took),
+            request_ms=percentiles_ms([took_s for _, took_s in book.answers]),
+            states=_states(records),
+            mails=sum(records.delivered.values()),
+            mails_parked=len(observer.seen.parked),
+            statuses={str(status): n for status, n in sorted(book.statuses.items())},
+            unanswered_tries=dict(book.failures),
+            faults=count_faults(faults.happened),
+            restarts=self._nurse.restarts,
+            happened=faults.happened,
+            seconds=timeline(book, observer.seen.waiting, until_s),
+        )
+
+
+async def _undecided(base: AsyncDatabase[Any], due: Iterable[str]) -> int:
+    wanted = set(due)
+    undecided = base.orders.find({"status": "PENDING", "stock": "AWAITING"}, {"_id": 1})
+    return sum([str(order["_id"]) in wanted async for order in undecided])
+
+
+async def _stale(port: int, book: Book, records: Records) -> list[str]:
+    """Returns the products that REST shows with another stock than the database's."""
+    wire, wrong = Wire(port), []
+    try:
+        for product in book.products:
+            try:
+                shown = (await wire.call("GET", f"/api/inventory/{product}")).json()["stock"]
+            except NoAnswer:
+                shown = None
+            if shown != records.stock[product]:
+                wrong.append(product)
+    finally:
+        wire.close()
+    return wrong
+
+
+def _states(records: Records) -> dict[str, int]:
+    counted = Counter(f"{order.status} {order.stock}" for order in records.orders.values())
+    return dict(sorted(counted.items()))
