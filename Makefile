@@ -14,7 +14,7 @@ EVERYTHING := $(VENV)/.everything
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check fmt proto lock
+.PHONY: help setup run test prove check fmt proto lock
 
 help: ## List the targets
 	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-6s  %s\n", $$1, $$2 }' \
@@ -27,6 +27,9 @@ run: $(RUNTIME) ## Start the whole platform; Ctrl-C stops it (ARGS="--port 8081"
 
 test: $(EVERYTHING) ## Run every test against the real servers (ARGS="tests/order -k cancel")
 	@$(BIN)/python -m pytest $(ARGS)
+
+prove: $(EVERYTHING) ## Prove each guarantee at its full size (ARGS="-k g10"; PROOF_SCALE=0.1)
+	@$(BIN)/python -m pytest tests/proof $(ARGS)
 
 check: $(EVERYTHING) ## Check format, lint, types, import contracts, style, generated code, YAML
 	$(BIN)/ruff format --check .

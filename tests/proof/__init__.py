@@ -1,0 +1,1 @@
+"""One program per guarantee, at full size: run by `make prove`, and by nothing else."""
