@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from mercato.cli.terminal import DataDir
 from mercato.embedded.state import DEFAULT_DATA_DIR
 
-Service = Literal["user", "inventory", "order", "mailer", "gateway", "mailbox"]
+Service = Literal["user", "inventory", "order", "mailer", "gateway", "mailbox", "balancer"]
 
 
 def serve(
@@ -19,7 +19,8 @@ def serve(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Run one service as in production, until SIGTERM or Ctrl-C."""
-    package = "mercato.embedded.mailbox" if service == "mailbox" else f"mercato.{service}"
+    embedded = "embedded." if service in ("mailbox", "balancer") else ""
+    package = f"mercato.{embedded}{service}"
     main = importlib.import_module(f"{package}.main").main
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -19,6 +19,7 @@ from mercato.embedded.errors import PlatformError
 from mercato.embedded.home import prepare, usable
 from mercato.embedded.plan import GATEWAY_PORT, SERVICES
 from mercato.embedded.settings import Given
+from mercato.embedded.size import CLUSTER, SINGLE, Size
 from mercato.embedded.state import PlatformState
 from mercato.embedded.supervisor import Platform
 from mercato.platform.settings import load
@@ -36,6 +37,9 @@ def up(
     ] = GATEWAY_PORT,
     detach: Annotated[bool, Parameter(name=("--detach", "-d"), help="Leave it running.")] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Only what matters.")] = False,
+    cluster: Annotated[
+        bool, Parameter(help="Three mongods and nats-servers, two copies of each service.")
+    ] = False,
     services: Annotated[str, Parameter(show=False)] = ",".join(SERVICES),
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
 ) -> None:
@@ -47,21 +51,27 @@ def up(
     chosen = tuple(filter(None, services.split(",")))
     given = load(Given)
     doctor.insist(data_dir, given)
+    size = CLUSTER if cluster else SINGLE
     if detach:
-        _leave_running(port, services, data_dir)
+        _leave_running(port, services, data_dir, size)
     else:
-        asyncio.run(_stay(data_dir, chosen, port, given, Progress(console, quiet=quiet)))
+        asyncio.run(_stay(data_dir, chosen, port, given, size, Progress(console, quiet=quiet)))
 
 
 async def _stay(
-    data_dir: Path, services: tuple[str, ...], port: int, given: Given, progress: Progress
+    data_dir: Path,
+    services: tuple[str, ...],
+    port: int,
+    given: Given,
+    size: Size,
+    progress: Progress,
 ) -> None:
     began = time.monotonic()
     with suppress(asyncio.CancelledError), progress:
         _stop_on_signal(progress)
         await externals.insist(given)
         async with Platform.open(
-            data_dir, services=services, port=port, given=given, tell=progress.tell
+            data_dir, services=services, port=port, given=given, tell=progress.tell, size=size
         ) as platform:
             progress.finish()
             summarise(console, state.running(data_dir))
@@ -86,10 +96,11 @@ def _stop_on_signal(progress: Progress) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _leave_running(port: int, services: str, data_dir: Path) -> None:
+def _leave_running(port: int, services: str, data_dir: Path, size: Size) -> None:
     prepare(data_dir)
     log = data_dir / "logs" / "up.log"
-    options = ("--port", str(port), "--services", services, "--data-dir", str(data_dir))
+    options = ["--port", str(port), "--services", services, "--data-dir", str(data_dir)]
+    options += ["--cluster"] if size == CLUSTER else []
     with usable(data_dir), log.open("wb") as output:
         supervisor = subprocess.Popen(  # noqa: S603
             (sys.executable, "-P", "-m", "mercato", "up", "--quiet", *options),

@@ -24,6 +24,7 @@ START_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 2.0
 POLL_S = 0.05
 LOG_LINES_SHOWN = 8
+ENDED = "exit code 0"
 
 Tell = Callable[[str, Phase, str], None]
 
@@ -63,7 +64,8 @@ class Keeper:
             self.restarts += 1
             if not self._worked_once and self.restarts == FIRST_ATTEMPTS_MAX:
                 raise PlatformError(f"{self.part.name} does not start: {death}", self._last_words())
-            if time.monotonic() - began > STEADY_S:
+            asked = death == ENDED and self._worked_once  # SIGTERM is how one asks for a restart
+            if asked or time.monotonic() - began > STEADY_S:
                 delay_s = BACKOFF_FIRST_S
             self._enter("restarting", f"{death}; starting it again in {delay_s:g} s")
             await self._pause(delay_s)

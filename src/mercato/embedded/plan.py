@@ -1,26 +1,22 @@
 """Decides what a platform consists of: its parts, their ports, and the environment of each."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from mercato.embedded import probes, servers
 from mercato.embedded.part import Part, Tier, serve
-from mercato.embedded.ports import LOOPBACK, allot, demand
+from mercato.embedded.ports import LOOPBACK, addresses, allot, demand
 from mercato.embedded.settings import Given
+from mercato.embedded.size import SINGLE, Size, insist
 from mercato.embedded.state import PlatformState, write_private
 
 GATEWAY_PORT = 8080
 RPC_SERVICES = ("user", "inventory", "order", "mailer")
 SERVICES = (*RPC_SERVICES, "gateway")
 SERVER_VARIABLES = ("MONGO_URI", "REDIS_ADDR", "NATS_URL", "SMTP_HOST")
-PORTS = (
-    *("mongo/mongodb", "redis/redis", "nats/nats", "mailbox/http", "mailbox/smtp"),
-    *(f"{service}/{use}" for service in RPC_SERVICES for use in ("grpc", "metrics")),
-    "gateway/http",
-)
 LOGINS = {
     "admin@mercato.example": "mercato-admin-demo",
     "customer@mercato.example": "mercato-customer-demo",
@@ -54,46 +50,79 @@ def draw(
     given: Given,
     before: PlatformState | None,
     rewire: Rewire = as_it_is,
+    size: Size = SINGLE,
 ) -> Plan:
     """The plan for a data directory; the gateway gets `port`, 0 for any free one.
+
+    With several gateways it is the balancer that gets it.
 
     Servers that are `given` are used, not started. The services see what `rewire` makes of the
     environment (to put proxies between them), the probes do not. Raises PlatformError when a
     program is missing or `port` is taken.
     """
-    ports = allot(PORTS, before.ports if before else {})
+    insist(data_dir, size)
+    ports = allot(_uses(size), before.ports if before else {})
     if port and "gateway" in services:
         demand(port)
-        ports["gateway/http"] = port
+        ports[f"{size.front}/http"] = port
     plan = Plan(environment={**given.environment(), "MERCATO_EMBEDDED": "1"}, ports=ports)
     plan.environment.setdefault("JWT_SECRET", _secret(data_dir / "jwt_secret"))
-    _add_servers(plan, data_dir, ports)
+    _add_servers(plan, data_dir, ports, size)
     plan.external = [name for name in SERVER_VARIABLES if name in given.environment()]
     for name in RPC_SERVICES:
-        plan.environment[f"{name.upper()}_SERVICE"] = f"{LOOPBACK}:{ports[f'{name}/grpc']}"
+        copies = [ports[f"{copy}/grpc"] for copy in size.services(name)]
+        plan.environment[f"{name.upper()}_SERVICE"] = addresses(copies)
     if "user" in services and not given.mongo_uri:  # never into a database that is not ours
         plan.logins = dict(LOGINS)
     seen = {**plan.environment, **rewire(plan.environment)}
-    plan.parts += [_service(name, seen, plan.logins, ports) for name in services]
+    for name in services:
+        plan.parts += [_service(name, copy, seen, plan, size) for copy in size.services(name)]
     if "gateway" in services:
-        gateway = f"http://{LOOPBACK}:{ports['gateway/http']}"
-        plan.urls = {"gateway": gateway, "docs": f"{gateway}/docs", **plan.urls}
+        _add_front(plan, size)
     return plan
 
 
-def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int]) -> None:
+def _add_front(plan: Plan, size: Size) -> None:
+    front = plan.ports[f"{size.front}/http"]
+    if size.copies > 1:
+        gateways = [plan.ports[f"{copy}/http"] for copy in size.services("gateway")]
+        plan.parts.append(servers.balancer(front, gateways))
+    url = f"http://{LOOPBACK}:{front}"
+    plan.urls = {"gateway": url, "docs": f"{url}/docs", **plan.urls}
+
+
+def _uses(size: Size) -> Iterator[str]:
+    """Every port that a platform of this size has, as `part/use`."""
+    for name in size.servers("mongo"):
+        yield f"{name}/mongodb"
+    for name in size.servers("nats"):
+        yield f"{name}/nats"
+        if size.members > 1:
+            yield f"{name}/routes"
+    yield from ("redis/redis", "mailbox/http", "mailbox/smtp")
+    for service in RPC_SERVICES:
+        for name in size.services(service):
+            yield from (f"{name}/grpc", f"{name}/metrics")
+    for name in {*size.services("gateway"), size.front}:
+        yield f"{name}/http"
+
+
+def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int], size: Size) -> None:
     environment = plan.environment
     if "MONGO_URI" not in environment:
-        port = ports["mongo/mongodb"]
-        plan.parts.append(servers.mongo(data_dir, port))
-        environment["MONGO_URI"] = f"mongodb://{LOOPBACK}:{port}/?replicaSet={probes.REPLICA_SET}"
+        mongods = {name: ports[f"{name}/mongodb"] for name in size.servers("mongo")}
+        plan.parts += servers.mongo(data_dir, mongods)
+        hosts = addresses(mongods.values())
+        environment["MONGO_URI"] = f"mongodb://{hosts}/?replicaSet={probes.REPLICA_SET}"
     if "REDIS_ADDR" not in environment:
         port = ports["redis/redis"]
         plan.parts.append(servers.valkey(port))
         environment |= {"REDIS_ADDR": f"{LOOPBACK}:{port}", "REDIS_PASSWORD": "", "REDIS_DB": "0"}
     if "NATS_URL" not in environment:
-        plan.parts.append(servers.nats(data_dir, ports["nats/nats"]))
-        environment["NATS_URL"] = f"nats://{LOOPBACK}:{ports['nats/nats']}"
+        brokers = {name: _of(name, ports) for name in size.servers("nats")}
+        plan.parts += servers.nats(data_dir, brokers)
+        urls = [f"nats://{LOOPBACK}:{broker['nats']}" for broker in brokers.values()]
+        environment["NATS_URL"] = ",".join(urls)
     if "SMTP_HOST" not in environment:
         port, smtp_port = ports["mailbox/http"], ports["mailbox/smtp"]
         plan.parts.append(servers.mailbox(data_dir, port, smtp_port))
@@ -103,25 +132,31 @@ def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int]) -> None:
         environment["MAILBOX_API"] = plan.urls["mailbox"]
 
 
-def _service(
-    name: str, seen: Mapping[str, str], logins: Mapping[str, str], ports: Mapping[str, int]
-) -> Part:
+def _of(name: str, ports: Mapping[str, int]) -> dict[str, int]:
+    """The ports of one part, by use."""
+    uses = (key.split("/") for key in ports)
+    return {use: ports[f"{part}/{use}"] for part, use in uses if part == name}
+
+
+def _service(name: str, copy: str, seen: Mapping[str, str], plan: Plan, size: Size) -> Part:
     environment = dict(seen)
+    mine = _of(copy, plan.ports)
     if name == "gateway":
-        mine = {"http": ports["gateway/http"]}
         answers = partial(probes.http_ok, mine["http"], "/readyz")
         environment["PORT"] = str(mine["http"])
+        if size.copies > 1:
+            environment["DRAIN_S"] = str(servers.DRAIN_S)
         tier = Tier.GATEWAY
     else:
-        mine = {use: ports[f"{name}/{use}"] for use in ("grpc", "metrics")}
         answers = partial(probes.serving, mine["grpc"])
         environment |= {"PORT": str(mine["grpc"]), "METRICS_PORT": str(mine["metrics"])}
         tier = Tier.SERVICE
     if name == "user":
-        for role, (email, password) in zip(("ADMIN", "CUSTOMER"), logins.items(), strict=False):
+        roles = zip(("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False)
+        for role, (email, password) in roles:
             environment |= {f"DEMO_{role}_EMAIL": email, f"DEMO_{role}_PASSWORD": password}
     return Part(
-        name=name,
+        name=copy,
         command=serve(name),
         ports=mine,
         answers=answers,

@@ -15,6 +15,11 @@ EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 TRIES_MAX = 1_000
 
 
+def addresses(ports: Iterable[int]) -> str:
+    """Returns `host:port` for each of these loopback ports, with commas between them."""
+    return ",".join(f"{LOOPBACK}:{port}" for port in ports)
+
+
 def is_free(port: int) -> bool:
     """Whether a server could listen on this loopback port now."""
     with socket.socket() as probe:

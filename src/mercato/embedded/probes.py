@@ -1,40 +1,69 @@
 """Asks a server or service whether it would do real work now: the answer is yes or not yet."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from mercato.embedded.ports import LOOPBACK
 
 REPLICA_SET = "rs0"
 NOT_YET_INITIALIZED = 94
+# With mongod's own 10 s each, a frozen primary would be missed for 10 s, and its successor would
+# wait another 10 s for its word before it takes writes.
+ELECTIONS = {
+    "electionTimeoutMillis": 2_500,
+    "heartbeatIntervalMillis": 500,
+    "heartbeatTimeoutSecs": 2,
+    "catchUpTimeoutMillis": 2_000,
+}
 SERVING = b"\x08\x01"  # HealthCheckResponse{1 status: SERVING} on the wire
 ANSWER_TIMEOUT_S = 1.0
 
 
-async def writable_primary(port: int) -> bool:
-    """Whether mongod takes writes; a new replica set is initiated, a moved one reconfigured."""
+async def replica(port: int, members: Sequence[int]) -> bool:
+    """Whether mongod does its part in the replica set of all `members` (their ports).
+
+    One that is alone is the primary; of several, a secondary does that knows its primary. The first
+    one initiates a new set, and reconfigures one that has moved.
+    """
     if not await _listens(port):  # the driver would sleep half a second over a refused connection
         return False
     from pymongo import AsyncMongoClient
     from pymongo.errors import OperationFailure, PyMongoError
 
-    async with AsyncMongoClient[dict[str, object]](
+    wanted = replica_set(members)
+    async with AsyncMongoClient[dict[str, Any]](
         LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=1_000
     ) as client:
-        me = {"_id": 0, "host": f"{LOOPBACK}:{port}"}
-        try:
-            if (await client.admin.command("hello"))["isWritablePrimary"]:
+        with suppress(PyMongoError):  # not yet
+            hello = await client.admin.command("hello")
+            if hello["isWritablePrimary"]:
                 return True
-            config = (await client.admin.command("replSetGetConfig"))["config"]
-            if config["members"][0]["host"] != me["host"]:
-                moved = {**config, "version": config["version"] + 1, "members": [me]}
-                await client.admin.command("replSetReconfig", moved, force=True)
-        except OperationFailure as refusal:
-            if refusal.code == NOT_YET_INITIALIZED:
-                fresh = {"_id": REPLICA_SET, "members": [me]}
-                await client.admin.command("replSetInitiate", fresh)
-        except PyMongoError:
-            pass
-        return False
+            if port == members[0]:
+                try:
+                    config = (await client.admin.command("replSetGetConfig"))["config"]
+                    if _hosts(config) != _hosts(wanted):
+                        moved = {**config, **wanted, "version": config["version"] + 1}
+                        await client.admin.command("replSetReconfig", moved, force=True)
+                except OperationFailure as refusal:
+                    if refusal.code == NOT_YET_INITIALIZED:
+                        await client.admin.command("replSetInitiate", wanted)
+            return len(members) > 1 and hello.get("secondary", False) and "primary" in hello
+    return False
+
+
+def replica_set(members: Sequence[int]) -> dict[str, Any]:
+    """The configuration of a set; several members hold an election 2.5 s after they miss one."""
+    hosts = [{"_id": i, "host": f"{LOOPBACK}:{port}"} for i, port in enumerate(members)]
+    config: dict[str, Any] = {"_id": REPLICA_SET, "members": hosts}
+    if len(members) > 1:
+        config["settings"] = ELECTIONS
+    return config
+
+
+def _hosts(config: dict[str, Any]) -> list[str]:
+    return [member["host"] for member in config["members"]]
 
 
 async def pong(port: int) -> bool:
@@ -51,8 +80,14 @@ async def jetstream(port: int) -> bool:
 
 async def http_ok(port: int, path: str) -> bool:
     """Whether GET `path` is answered 200."""
+    return await http_status(port, path) == 200
+
+
+async def http_status(port: int, path: str) -> int:
+    """The status that GET `path` is answered with; 0 when it is not answered."""
     request = f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\n\r\n"
-    return b" 200 " in (await _exchange(port, request.encode())).partition(b"\r\n")[0]
+    words = (await _exchange(port, request.encode())).split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
 
 async def serving(port: int) -> bool:

@@ -1,25 +1,32 @@
 """How the four embedded servers are started: on loopback, small, and with nothing to configure."""
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from mercato.embedded import probes
 from mercato.embedded.binaries import need
-from mercato.embedded.part import Part, serve
-from mercato.embedded.ports import LOOPBACK
+from mercato.embedded.part import Part, Tier, serve
+from mercato.embedded.ports import LOOPBACK, addresses
 
 MIB = 1024 * 1024
 MAIL_NICENESS = 5
+DRAIN_S = 1.0  # of a gateway behind the balancer, which looks several times as often
 
 
-def mongo(data_dir: Path, port: int) -> Part:
-    """A single-node replica set, so that transactions work.
+def mongo(data_dir: Path, members: Mapping[str, int]) -> list[Part]:
+    """A replica set, also of one, so that transactions work; `members` are names and ports."""
+    return [_mongod(data_dir / name, name, members) for name in members]
+
+
+def _mongod(home: Path, name: str, members: Mapping[str, int]) -> Part:
+    """One mongod.
 
     Transactions of a killed process must not hold documents for the default 60 s, and a primary
     without secondaries has nobody to wait for when it stops.
     """
-    home = data_dir / "mongo"
+    port = members[name]
     limits = ("transactionLifetimeLimitSeconds=2", "shutdownTimeoutMillisForSignaledShutdown=100")
     settings = [word for limit in limits for word in ("--setParameter", limit)]
     options = {
@@ -32,8 +39,8 @@ def mongo(data_dir: Path, port: int) -> Part:
     }
     command = (need("mongod"), *_words(options), *settings, "--nounixsocket", "--quiet")
     command += ("--setParameter", "diagnosticDataCollectionEnabled=false")
-    answers = partial(probes.writable_primary, port)
-    return Part(name="mongo", command=command, ports={"mongodb": port}, answers=answers, home=home)
+    answers = partial(probes.replica, port, list(members.values()))
+    return Part(name=name, command=command, ports={"mongodb": port}, answers=answers, home=home)
 
 
 def valkey(port: int) -> Part:
@@ -51,19 +58,44 @@ def valkey(port: int) -> Part:
     return Part(name="redis", command=command, ports={"redis": port}, answers=answers)
 
 
-def nats(data_dir: Path, port: int) -> Part:
+def nats(data_dir: Path, members: Mapping[str, Mapping[str, int]]) -> list[Part]:
+    """JetStream, on one server or on a cluster; `members` are names and their ports by use."""
+    return [_nats_server(data_dir, name, members) for name in members]
+
+
+def _nats_server(data_dir: Path, name: str, members: Mapping[str, Mapping[str, int]]) -> Part:
     """JetStream that syncs before it acknowledges; its options exist only in a file."""
-    home, config = data_dir / "nats", data_dir / "nats.json"
+    home, config, ports = data_dir / name, data_dir / f"{name}.json", members[name]
     limits = {"max_memory_store": 64 * MIB, "max_file_store": 4096 * MIB, "sync_interval": "always"}
-    content = {
-        "listen": f"{LOOPBACK}:{port}",
+    content: dict[str, object] = {
+        "listen": f"{LOOPBACK}:{ports['nats']}",
         "jetstream": {"store_dir": str(home.resolve()), **limits},
     }
+    if "routes" in ports:
+        content["server_name"] = name
+        content["cluster"] = {
+            "name": "mercato",
+            "listen": f"{LOOPBACK}:{ports['routes']}",
+            "routes": [f"nats://{LOOPBACK}:{other['routes']}" for other in members.values()],
+            "no_advertise": True,
+        }
     text = json.dumps(content, indent=2, ensure_ascii=False)  # nats-server reads no \u escapes
     config.write_text(text, encoding="utf-8")
     command = (need("nats-server"), "--config", str(config))
-    answers = partial(probes.jetstream, port)
-    return Part(name="nats", command=command, ports={"nats": port}, answers=answers, home=home)
+    answers = partial(probes.jetstream, ports["nats"])
+    return Part(name=name, command=command, ports=ports, answers=answers, home=home)
+
+
+def balancer(port: int, gateways: Sequence[int]) -> Part:
+    """One address before several gateways (their ports)."""
+    return Part(
+        name="balancer",
+        command=serve("balancer"),
+        ports={"http": port},
+        answers=partial(probes.http_ok, port, "/readyz"),
+        tier=Tier.GATEWAY,
+        environment={"PORT": str(port), "BACKENDS": addresses(gateways)},
+    )
 
 
 def mailbox(data_dir: Path, port: int, smtp_port: int) -> Part:

@@ -17,6 +17,7 @@ from mercato.embedded.keeper import Keeper, Tell
 from mercato.embedded.part import Tier
 from mercato.embedded.plan import SERVICES, Plan, Rewire, as_it_is, draw
 from mercato.embedded.settings import Given
+from mercato.embedded.size import SINGLE, Size
 from mercato.embedded.state import PartState, Phase, PlatformState, ProcessId
 from mercato.platform.tasks import end
 
@@ -62,18 +63,19 @@ class Platform:
         given: Given | None = None,
         tell: Tell = _tell_nobody,
         rewire: Rewire = as_it_is,
+        size: Size = SINGLE,
     ) -> "AsyncIterator[Platform]":
         """Starts the servers and `services`, gives the ready platform, stops everything after.
 
-        `port` is the gateway's, 0 for any free one; `given` and `rewire` as for `plan.draw`;
-        `tell(part, phase, detail)` hears of every change. Raises PlatformError when a part does
-        not come up, AlreadyRunning when the data directory has a supervisor.
+        `port` is the gateway's, 0 for any free one; `given`, `rewire` and `size` as for
+        `plan.draw`; `tell(part, phase, detail)` hears of every change. Raises PlatformError when a
+        part does not come up, AlreadyRunning when the data directory has a supervisor.
         """
         with _sole_owner(data_dir) as home:
             before = state.read(home)
             _end_survivors(before)
             with usable(home):
-                plan = draw(home, services, port, given or Given(), before, rewire)
+                plan = draw(home, services, port, given or Given(), before, rewire, size)
                 _lay_out(home, plan)
             platform = cls(home, plan, tell)
             try:

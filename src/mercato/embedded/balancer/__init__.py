@@ -1,0 +1,1 @@
+"""One HTTP address before several gateways, for a cluster on one machine."""
