@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 COMMANDS = {
     "up": "Start the whole platform here, and keep it running until Ctrl-C.",
     "down": "Stop the platform that runs on this data directory.",
+    "restart": "Restart services one copy after the other; in a cluster nobody notices.",
     "status": "Show each part: state, process, ports, uptime, memory, restarts.",
     "logs": "Show what the parts log.",
     "doctor": "Examine this machine: what is missing, and the command that mends it.",
@@ -35,6 +36,10 @@ GROUPS = {
 }
 MODULES = {"import": "importing"}  # where the group's name is a word of Python's own
 EXAMPLES = {
+    "restart": """Examples:
+  mercato restart
+  mercato restart order
+  mercato restart mongo-1 nats-1""",
     "seed": """Examples:
   mercato seed
   mercato seed --json""",
