@@ -24,7 +24,7 @@ COMMANDS = {
     "events replay": "Tell dead letters once more, after what they died of has been mended.",
     "backup": "Write the whole database, as it is at one moment, into a new folder.",
     "restore": "Bring a backup back into the database of a platform that is stopped.",
-    "storm": "Put the whole platform, one of its own, under load and faults, and give a verdict.",
+    "storm": "Put a whole platform of its own under load and faults, and give a verdict.",
     "mail parked": "List the mails that may have been sent, or that were refused for good.",
     "mail resolve": "Say what became of a mail, or have it sent again.",
 }
@@ -98,6 +98,17 @@ Examples:
   mercato events replay --all
 
 Exit code: 0 all were published, 1 the stream did not take one; the rest is left as it was.""",
+    "storm": """\
+Services are killed, servers wiped, connections cut, and replies dropped after their request was \
+applied, while clients repeat every order under its key until it is answered. The verdict is read \
+from the database and the mailbox. A seed brings the same faults at the same moments.
+
+Examples:
+  mercato storm
+  mercato storm --orders 3000 --minutes 0.33 --faults services,network
+  mercato storm --seed 7 --data-dir /tmp/storm --report /tmp/report
+
+Exit code: 0 every promise was kept, 1 one was not.""",
     "mail parked": """Examples:
   mercato mail parked
   mercato mail parked --json""",
