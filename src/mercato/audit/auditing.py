@@ -62,13 +62,12 @@ class _Audit:
     def __init__(self, snapshot: Snapshot, grace: Grace, findings_max: int) -> None:
         self._snapshot = snapshot
         self._grace = grace
-        self._young_since = snapshot.at - grace.young
         self._unsent: list[tuple[Any, Finding]] = []
         self._ownerless: list[Case] = []
         self.report = Report(snapshot.at, findings_max=findings_max)
 
     async def run(self) -> None:
-        async for case in self._snapshot.cases():
+        async for case in self._snapshot.cases(self._grace.young, TRACES_KEPT):
             self._judge(case)
             if len(self._unsent) >= BATCH or len(self._ownerless) >= BATCH:
                 await self._look_up()
@@ -109,7 +108,7 @@ class _Audit:
         order = case.order or {}
         self.report.under_way += bool(case.rows)
         self.report.checks[ORDERS].looked_at += 1
-        if order["created_at"] <= self._young_since:
+        if not order["young"]:
             self.report.checks[RESERVATIONS].looked_at += 1
             for finding in usecase.of_order(case):
                 self.report.add(finding)
@@ -129,7 +128,7 @@ class _Audit:
                 self.report.add(finding)
         elif case.reservation is not None:
             self.report.foreign += 1
-            if case.reservation["updated_at"] > self.report.at - TRACES_KEPT:
+            if case.reservation["recent"]:
                 self._ownerless.append(case)
 
     async def _look_up(self) -> None:

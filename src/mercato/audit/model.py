@@ -130,7 +130,8 @@ class Grace:
     late: timedelta = timedelta(minutes=2)
 
 
-SETTLED: Final = Grace(young=timedelta(0), late=timedelta(0))
+# Nothing may be under way; less than nothing, because clocks differ.
+SETTLED: Final = Grace(young=timedelta(days=-1), late=timedelta(days=-1))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ session shows them all as they were at one cluster time, however long the walk t
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
@@ -67,7 +67,7 @@ class Snapshot:
         try:
             async with store.client.start_session(snapshot=True) as session:
                 await store["orders"].find_one({}, {"_id": 1}, session=session)  # sets the time
-                yield cls(store, session, hello["localTime"])
+                yield cls(store, session, hello["localTime"].replace(tzinfo=UTC))
         except OperationFailure as failure:
             if failure.code == _TOO_OLD:
                 raise SettingsError(
@@ -78,15 +78,19 @@ class Snapshot:
                 raise SettingsError(f"MongoDB shows no snapshot: {failure}") from failure
             raise
 
-    async def cases(self) -> AsyncIterator[Case]:
-        """Yields what there is under each id, in the order of the ids."""
-        orders, reservations, users = (
-            self._stream("orders", _ORDER),
-            self._stream("reservations", {"state": 1, "items": 1, "updated_at": 1}),
-            self._stream("users", {"_id": 1}),
-        )
+    async def cases(self, young: timedelta, recent: timedelta) -> AsyncIterator[Case]:
+        """Yields what there is under each id, in the order of the ids.
+
+        An order says whether it is `young`er than that, a reservation whether it has changed so
+        `recent`ly.
+        """
+        is_young = {"$gt": ["$created_at", self.at - young]}
+        is_recent = {"$gt": ["$updated_at", self.at - recent]}
+        orders = self._stream("orders", _ORDER | {"young": is_young})
+        reservations = self._stream("reservations", _RESERVATION | {"recent": is_recent})
+        users = self._stream("users", {"_id": 1})
         moves = self._stream("stock_ledger", {"product_id": 1, "delta": 1, "cause": 1}, _MOVED)
-        mails = self._stream("mails", {"state": 1, "message_id": 1, "created_at": 1, "reason": 1})
+        mails = self._stream("mails", _MAIL)
         rows = [await self._open_rows(name) for name in OUTBOXES]
         streams = [orders, reservations, users, moves, mails, *rows]
         for stream in streams:
@@ -202,10 +206,17 @@ class _Stream:
         self.key = str(self._by(self._batch[self._next]))[:ID_LENGTH]
 
 
-_ORDER: Final = {
-    "user_id": 1, "status": 1, "stock": 1, "created_at": 1,
-    "items.product_id": 1, "items.quantity": 1,
+_ITEMS: Final = {"products": "$items.product_id", "quantities": "$items.quantity"}
+_ORDER: Final = _ITEMS | {
+    "user_id": 1, "status": 1, "stock": 1,
     "reserved": {"$in": ["stock reserved", "$history.action"]},
+}  # fmt: skip
+_RESERVATION: Final = _ITEMS | {"state": 1}
+_IS_STUCK: Final = {"$in": ["$state", ["PARKED", "FAILED"]]}
+_MAIL: Final = {
+    "state": 1, "message_id": 1,
+    "stuck": {"$cond": [_IS_STUCK, "$created_at", "$$REMOVE"]},
+    "reason": {"$cond": [_IS_STUCK, "$reason", "$$REMOVE"]},
 }  # fmt: skip
 _MOVED: Final = {"cause": {"$in": ["held", "released", "audit"]}}
 _ROW: Final = {

@@ -41,7 +41,8 @@ UNDER_WAY: Final[dict[str, set[str | None]]] = {
     OrderCompleted.subject: {"HELD", "SOLD"},
 }
 _TAKING: Final = {"HELD", "SOLD"}
-_STUCK: Final = {"PARKED", "FAILED"}
+_STRANGE: Final = re.compile("[^A-Za-z0-9-]")
+_PLAIN: Final = re.compile("[A-Za-z0-9-]+:[A-Za-z0-9-]+")
 
 
 def of_order(case: Case) -> Iterator[Finding]:
@@ -114,13 +115,14 @@ def of_ledger(case: Case) -> Iterator[Finding]:
 
 def entries_due(reservation: Document) -> dict[tuple[Any, str], int]:
     """Returns the units that each ledger row of a reservation must move, by (product, cause)."""
-    state, items = reservation["state"], reservation["items"]
-    if state in _TAKING:
-        return {(e["product_id"], "held"): -e["quantity"] for e in items}
+    state = reservation["state"]
+    if state == "REJECTED":
+        return {}
+    items = list(zip(reservation["products"], reservation["quantities"], strict=True))
+    due: dict[tuple[Any, str], int] = {(product, "held"): -units for product, units in items}
     if state == "RELEASED":
-        gone = {(e["product_id"], "held"): -e["quantity"] for e in items}
-        return gone | {(e["product_id"], "released"): e["quantity"] for e in items}
-    return {}
+        due |= {(product, "released"): units for product, units in items}
+    return due
 
 
 def moved(moves: list[Document]) -> dict[tuple[Any, str], int]:
@@ -176,10 +178,10 @@ def of_mail(mail: Document, at: datetime, grace: Grace) -> Iterator[Finding]:
     Its Message-ID is made of its id alone, so no two mails can have the same one while each has
     its own.
     """
-    if mail["message_id"].rpartition("@")[0] != message_local_part(mail["_id"]):
+    if not mail["message_id"].startswith(f"{message_local_part(mail['_id'])}@"):
         detail = f"it goes out under the Message-ID of another mail: {mail['message_id']}"
         yield Finding(MAILS, mail["_id"], detail)
-    if mail["state"] in _STUCK and mail["created_at"] <= at - grace.late:
+    if "stuck" in mail and mail["stuck"] <= at - grace.late:
         detail = f"{mail['state']}: {mail.get('reason', '')}"
         yield Finding(STUCK_MAILS, mail["_id"], detail, Severity.PERSON)
 
@@ -239,14 +241,17 @@ def _template(mail: Document) -> str:
 
 def _same_items(case: Case) -> Iterator[Finding]:
     order, reservation = case.order, case.reservation
-    if order is None or reservation is None or not reservation["items"]:
-        if reservation is not None and reservation["state"] in _TAKING:
-            yield Finding(RESERVATIONS, case.id, "its reservation holds no units at all")
+    if order is None or reservation is None:
         return
-    ordered = {item["product_id"]: item["quantity"] for item in order["items"]}
-    if ordered != {item["product_id"]: item["quantity"] for item in reservation["items"]}:
+    if reservation["state"] not in _TAKING and not reservation["products"]:
+        return  # a tombstone, or the refusal of what was no event
+    if _items(order) != _items(reservation):
         detail = f"its reservation, {reservation['state']}, is for other items than the order"
         yield Finding(RESERVATIONS, case.id, detail)
+
+
+def _items(document: Document) -> dict[Any, int]:
+    return dict(zip(document["products"], document["quantities"], strict=True))
 
 
 def _booking(case: Case, status: str) -> tuple[Mend, ...]:
