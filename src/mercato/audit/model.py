@@ -39,14 +39,14 @@ class Severity(StrEnum):
 
 
 class Verb(StrEnum):
-    """What can be done about a finding without editing history."""
+    """What can be done about a finding without editing history, in the order to do it in."""
 
-    TELL = "tell"  # an order's fact once more, as its row's next emission
-    MAIL = "mail"  # a mail's row once more
     BOOK = "book"  # the reservation that the ledger's rows tell of
     ENTER = "enter"  # the ledger rows that the reservation tells of
     LEVEL = "level"  # a ledger row against what was moved for an order without cause
     EXPLAIN = "explain"  # a ledger row for a product's stock that nothing else explains
+    TELL = "tell"  # an order's fact once more, as its row's next emission
+    MAIL = "mail"  # a mail's row once more
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The rules: what has to be true of an order, its reservation, its ledger rows and its mails."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -125,7 +125,7 @@ def entries_due(reservation: Document) -> dict[tuple[Any, str], int]:
     return due
 
 
-def moved(moves: list[Document]) -> dict[tuple[Any, str], int]:
+def moved(moves: Sequence[Document]) -> dict[tuple[Any, str], int]:
     """Returns the units that ledger rows have moved, by (product, cause)."""
     units: dict[tuple[Any, str], int] = {}
     for move in moves:

@@ -48,13 +48,17 @@ class ProductChangedMeanwhile(Stale):
 
 
 class Cause(StrEnum):
-    """Why stock changed; with these, initial + restocked - held - sold = stock can be checked."""
+    """Why stock changed; with these, initial + restocked - held - sold = stock can be checked.
+
+    `mercato verify --repair` explains with AUDIT what it found unexplained; no service writes it.
+    """
 
     INITIAL = "initial"
     RESTOCKED = "restocked"  # by hand, in either direction
     HELD = "held"
     RELEASED = "released"
     ERASED = "erased"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True)
