@@ -1,0 +1,117 @@
+"""An event loop without a clock or a selector: time jumps to the next timer, order is drawn.
+
+The same seed runs the same callbacks in the same order at the same virtual moments.
+"""
+
+import asyncio
+import heapq
+import random
+from contextvars import ContextVar
+from typing import Any, Final
+
+EPOCH_S: Final = 1_800_000_000.0  # the virtual world begins here, in seconds since 1970
+TURNS_MAX: Final = 400_000  # of one seed: more is a loop that never ends
+
+
+class Stuck(RuntimeError):
+    """Nothing will ever happen again, or the same over and over."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """Runs what is ready in an order drawn from `chance`; `shuffled` False keeps asyncio's own."""
+
+    def __init__(self, chance: random.Random, *, shuffled: bool) -> None:
+        super().__init__()
+        self._chance = chance
+        self._shuffled = shuffled
+        self._now_s = 0.0
+        self._turns = 0
+        self._ready: list[Any] = []
+        self._scheduled: list[Any] = []
+
+    def time(self) -> float:
+        return self._now_s
+
+    def _run_once(self) -> None:
+        scheduled = self._scheduled
+        if not self._ready:
+            self._now_s = self._next_moment()
+        now_s = self._now_s
+        while scheduled and scheduled[0]._when <= now_s:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            self._ready.append(handle)
+        batch, self._ready = self._ready, []
+        self._turns += 1
+        if self._turns > TURNS_MAX:
+            raise Stuck(f"{TURNS_MAX} turns and no end, at {now_s:.3f} s")
+        if self._shuffled and len(batch) > 1:
+            self._chance.shuffle(batch)
+        for handle in batch:
+            if not handle._cancelled:
+                handle._run()
+
+    def _next_moment(self) -> float:
+        scheduled = self._scheduled
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        if not scheduled:
+            raise Stuck(f"nothing is left to do at {self._now_s:.3f} s")
+        return max(self._now_s, float(scheduled[0]._when))
+
+
+class VirtualClock:
+    """The loop's time for `mercato.kernel.clock`."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def time(self) -> float:
+        return EPOCH_S + self._loop.time()
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
+
+
+class Process:
+    """A service's process: its tasks die together, and what is dead reaches nobody."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.alive = True
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def enter(self) -> None:
+        """From here on, what the current context starts belongs to this process."""
+        PROCESS.set(self)
+
+    def owns(self, task: asyncio.Task[Any]) -> None:
+        if len(self._tasks) > 500:
+            self._tasks = [each for each in self._tasks if not each.done()]
+        self._tasks.append(task)
+
+    def check(self) -> None:
+        """Raises CancelledError in a dead process: no clean-up reaches the world."""
+        if not self.alive:
+            raise asyncio.CancelledError
+
+    def kill(self) -> list[asyncio.Task[Any]]:
+        """Ends the process at once; returns the tasks that have yet to notice."""
+        self.alive = False
+        left = [task for task in self._tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        return left
+
+
+def owned_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+    """A task factory: each task belongs to the process in whose context it starts."""
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, **options)
+    context = options.get("context")
+    process = PROCESS.get() if context is None else context.get(PROCESS)
+    if process is not None:
+        process.owns(task)
+    return task
