@@ -1,0 +1,109 @@
+"""Orders and reads at a steady rate, and every one of them that went wrong."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx2
+
+from mercato.kernel.identity import new_id
+from mercato.platform.tasks import Tasks
+from tests.story.shop import Customer, Shop
+
+RECENT = 200  # orders that are read again and again
+LATE_S = 30.0  # for the last answers
+
+
+@dataclass
+class Load:
+    """Sends `rate` requests a second, a part of them orders, the others reads of orders and goods.
+
+    Nothing is sent a second time: each failure counts.
+    """
+
+    shop: Shop
+    buyer: Customer
+    products: list[str]
+    rate: float = 50.0
+    orders_part: float = 0.3
+    placed: list[str] = field(default_factory=list)
+    written_at: list[tuple[float, float]] = field(default_factory=list)  # began, acknowledged
+    failed_writes: list[str] = field(default_factory=list)
+    failed_reads: list[str] = field(default_factory=list)
+    reads: int = 0
+    slowest_read_s: float = 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Load"]:
+        """Sends inside; has every answer afterwards."""
+        requests = Tasks()
+        sending = Tasks()
+        sending.start(self._send(requests))
+        try:
+            yield self
+        finally:
+            await sending.drain(0)
+            await requests.drain(LATE_S)
+
+    @property
+    def failed(self) -> list[str]:
+        return [*self.failed_writes, *self.failed_reads]
+
+    async def first_write_s(self, since: float, within_s: float) -> float:
+        """Waits for an order that began after `since` (monotonic); returns when it had its 201."""
+        until = since + within_s
+        while True:
+            done = [end for began, end in self.written_at if began >= since]
+            if done:
+                return min(done) - since
+            assert time.monotonic() < until, f"no order for {within_s} s: {self.failed_writes[-3:]}"
+            await asyncio.sleep(0.02)
+
+    async def _send(self, requests: Tasks) -> None:
+        began = time.monotonic()
+        sent = 0
+        while True:
+            while sent < (time.monotonic() - began) * self.rate:
+                sent += 1
+                order = not self.placed or random.random() < self.orders_part
+                requests.start(self._write() if order else self._read())
+            await asyncio.sleep(0.005)
+
+    async def _write(self) -> None:
+        began = time.monotonic()
+        try:
+            answer = await self.shop.place(self.buyer, {random.choice(self.products): 1}, new_id())
+        except httpx2.TransportError as failure:
+            self.failed_writes.append(repr(failure))
+            return
+        if answer.status_code == 201:
+            self.placed.append(answer.json()["id"])
+            self.written_at.append((began, time.monotonic()))
+        else:
+            self.failed_writes.append(f"{answer.status_code} {answer.text[:200]}")
+
+    async def _read(self) -> None:
+        if random.random() < 0.5:
+            path = f"/api/inventory/{random.choice(self.products)}"
+        else:
+            path = f"/api/orders/{random.choice(self.placed[-RECENT:])}"
+        began = time.monotonic()
+        self.reads += 1
+        try:
+            answer = await self.shop.http.get(path, headers=self.buyer.headers)
+            if answer.status_code != 200:
+                self.failed_reads.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+        except httpx2.TransportError as failure:
+            self.failed_reads.append(f"{path}: {failure!r}")
+        self.slowest_read_s = max(self.slowest_read_s, time.monotonic() - began)
+
+
+async def nothing_lost(load: Load, within_s: float) -> None:
+    """Every order that was answered 201 is there, has its stock, and has it once."""
+    states = await load.shop.settled(load.placed, within_s)
+    assert states == {("PENDING", "RESERVED"): len(load.placed)}
+    for product in load.products:
+        await load.shop.balanced(product)
