@@ -168,7 +168,7 @@ class Repair:
             "units": {"$sum": "$delta"},
             "audits": {"$sum": {"$cond": [{"$eq": ["$cause", "audit"]}, 1, 0]}},
         }
-        pipeline = [{"$match": {"product_id": product_id}}, {"$group": group}]
+        pipeline: list[Document] = [{"$match": {"product_id": product_id}}, {"$group": group}]
         with pymongo.timeout(SUM_S_MAX):
             async with self._store.client.start_session(snapshot=True) as session:
                 product = await self._find("products", mend.subject, session)

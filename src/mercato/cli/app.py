@@ -20,6 +20,7 @@ COMMANDS = {
     "import products": (
         "Put the products of a CSV file into the catalogue: new ones, and by sku those it has."
     ),
+    "verify": "Read the databases at one instant and tell which promises do not hold.",
     "events dead": "List the events that no service could understand, the newest first.",
     "events replay": "Tell dead letters once more, after what they died of has been mended.",
     "backup": "Write the whole database, as it is at one moment, into a new folder.",
@@ -85,6 +86,18 @@ Examples:
   mercato restore /backups/monday --data-dir /srv/shop --replace --yes
 
 Exit code: 0 the restored database is in order, 1 it is not, or nothing was restored.""",
+    "verify": """\
+Everything is read at one instant, so orders under way raise no false alarm. --repair adds ledger \
+rows and reservations that are missing and tells facts and mails again; it changes no history, and \
+takes the stock as it stands for the truth.
+
+Examples:
+  mercato verify
+  mercato verify --json --examples 100
+  mercato verify --repair --dry-run
+  mercato verify --repair --yes
+
+Exit code: 0 every promise holds, 1 there are findings, 2 it cannot be told.""",
     "events dead": """Examples:
   mercato events dead
   mercato events dead --limit 1000 --json""",
