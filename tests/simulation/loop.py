@@ -6,11 +6,15 @@ The same seed runs the same callbacks in the same order at the same virtual mome
 import asyncio
 import heapq
 import random
-from contextvars import ContextVar
-from typing import Any, Final
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any, Final, TypeVarTuple
 
 EPOCH_S: Final = 1_800_000_000.0  # the virtual world begins here, in seconds since 1970
 TURNS_MAX: Final = 400_000  # of one seed: more is a loop that never ends
+
+
+Ts = TypeVarTuple("Ts")
 
 
 class Stuck(RuntimeError):
@@ -26,21 +30,51 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._shuffled = shuffled
         self._now_s = 0.0
         self._turns = 0
-        self._ready: list[Any] = []
-        self._scheduled: list[Any] = []
+        self._ready: list[Any] = []  # what `call_soon` of the class above would use
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers_made = 0
 
     def time(self) -> float:
         return self._now_s
 
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers_made += 1
+        heapq.heappush(self._timers, (when, self._timers_made, timer))
+        return timer
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def _timer_handle_cancelled(self, _: asyncio.TimerHandle) -> None:
+        """A cancelled timer leaves when its moment comes."""
+
     def _run_once(self) -> None:
-        scheduled = self._scheduled
+        timers = self._timers
         if not self._ready:
             self._now_s = self._next_moment()
         now_s = self._now_s
-        while scheduled and scheduled[0]._when <= now_s:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            self._ready.append(handle)
+        while timers and timers[0][0] <= now_s:
+            self._ready.append(heapq.heappop(timers)[2])
         batch, self._ready = self._ready, []
         self._turns += 1
         if self._turns > TURNS_MAX:
@@ -52,12 +86,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 handle._run()
 
     def _next_moment(self) -> float:
-        scheduled = self._scheduled
-        while scheduled and scheduled[0]._cancelled:
-            heapq.heappop(scheduled)._scheduled = False
-        if not scheduled:
+        timers = self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not timers:
             raise Stuck(f"nothing is left to do at {self._now_s:.3f} s")
-        return max(self._now_s, float(scheduled[0]._when))
+        return max(self._now_s, timers[0][0])
 
 
 class VirtualClock:

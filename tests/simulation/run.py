@@ -1,6 +1,7 @@
 """One seed: a day in the shop with its faults, the time to mend, and the verdict."""
 
 import asyncio
+import gc
 import hashlib
 import itertools
 import logging
@@ -52,7 +53,7 @@ def simulate(seed: int) -> Outcome:
     loop = VirtualLoop(chance, shuffled=chance.random() < 0.7)
     loop.set_task_factory(owned_task)
     loop.set_exception_handler(lambda _, about: outcome.findings.append(_told(about)))
-    with _quiet(), _numbered(), clock.driven_by(VirtualClock(loop)):
+    with _quiet(), _numbered(), _uncollected(), clock.driven_by(VirtualClock(loop)):
         try:
             loop.run_until_complete(_day(loop, chance, outcome))
         except Stuck as stuck:
@@ -211,3 +212,13 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         structlog.configure(**before)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The garbage of a seed is collected after it: what is alive is alive to its end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

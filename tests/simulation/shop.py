@@ -126,7 +126,7 @@ class Shop:
 
     async def _set(self, wish: Wish, order_id: str, status: str, by: Caller) -> None:
         loop = self._world.loop
-        until = loop.time() + COMPLETING_S_MAX
+        until, pause_s = loop.time() + COMPLETING_S_MAX, 0.1
         request = order_pb2.UpdateOrderStatusRequest(id=order_id, status=status)
         while True:
             try:
@@ -142,7 +142,8 @@ class Shop:
                 wish.set_to.add(status)
                 self._world.trouble.note("customer", "has set", order_id, status)
                 return
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, 2.0)
 
     async def _steal(self, order_id: str) -> None:
         """Somebody cancels an order that is not theirs."""

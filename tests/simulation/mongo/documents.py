@@ -102,28 +102,38 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }  # fmt: skip
 
 
-def keeps(schema: Mapping[str, Any], value: Any) -> bool:
-    """Whether `value` keeps the `$jsonSchema` rule."""
-    return all(_RULES[rule](operand, value, schema) for rule, operand in schema.items())
+Rule = Callable[[Any], bool]
 
 
-def _is_a(names: str | list[str], value: Any, _: Any) -> bool:
+def rule(schema: Mapping[str, Any]) -> Rule:
+    """Returns what tells whether a value keeps the `$jsonSchema` rule."""
+    parts = [_RULES[name](operand, schema) for name, operand in schema.items()]
+    if len(parts) == 1:
+        return parts[0]
+    return lambda value: all(part(value) for part in parts)
+
+
+def _is_a(names: str | list[str], _: Any) -> Rule:
     kinds = [names] if isinstance(names, str) else names
-    if isinstance(value, bool) and "bool" not in kinds:
-        return False
-    return any(isinstance(value, _TYPES[kind]) for kind in kinds)
+    types = tuple(each for kind in kinds for each in _TYPES[kind])
+    if bool in types or int not in types:
+        return lambda value: isinstance(value, types)
+    return lambda value: isinstance(value, types) and value is not True and value is not False
 
 
-_RULES: Final[dict[str, Callable[[Any, Any, Mapping[str, Any]], bool]]] = {
+def _properties(rules: Mapping[str, Any], _: Any) -> Rule:
+    parts = [(name, rule(each)) for name, each in rules.items()]
+    return lambda value: all(part(value[name]) for name, part in parts if name in value)
+
+
+_RULES: Final[dict[str, Callable[[Any, Mapping[str, Any]], Rule]]] = {
     "bsonType": _is_a,
-    "required": lambda names, value, _: all(name in value for name in names),
-    "properties": lambda rules, value, _: all(
-        keeps(rule, value[name]) for name, rule in rules.items() if name in value
+    "properties": _properties,
+    "required": lambda names, _: lambda value: all(name in value for name in names),
+    "additionalProperties": lambda allowed, schema: (
+        lambda value: allowed or value.keys() <= schema["properties"].keys()
     ),
-    "additionalProperties": lambda allowed, value, schema: (
-        allowed or set(value) <= set(schema["properties"])
-    ),
-    "enum": lambda allowed, value, _: value in allowed,
-    "minimum": lambda least, value, _: value >= least,
-    "minItems": lambda count, value, _: len(value) >= count,
+    "enum": lambda allowed, _: lambda value: value in allowed,
+    "minimum": lambda least, _: lambda value: bool(value >= least),
+    "minItems": lambda count, _: lambda value: len(value) >= count,
 }

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pymongo.errors import OperationFailure
 
 from mercato.platform.mongo import Shape
-from tests.simulation.mongo.documents import Document, Stored, keeps, matches
+from tests.simulation.mongo.documents import Document, Rule, Stored, matches, rule
 
 Docs = dict[Any, Stored]
 LIFETIME_S: Final = 2.0
@@ -50,6 +50,16 @@ class Unique:
         if not matches(data, self.part):
             return None
         return tuple(data.get(name) for name in self.pattern)
+
+
+_RULES: Final[dict[int, Rule]] = {}
+
+
+def _rule(shape: Shape) -> Rule:
+    """Returns the shape's rule, which is made once for all seeds."""
+    if id(shape) not in _RULES:
+        _RULES[id(shape)] = rule(shape.schema or {})
+    return _RULES[id(shape)]
 
 
 class Transaction:
@@ -104,7 +114,7 @@ class Server:
         self.starts = 0
         self.committed: Callable[[list[tuple[str, Any]]], None] = lambda _: None
         self.due: dict[str, dict[Any, None]] = {}  # ids of documents that have `not_before`
-        self._rules: dict[str, Mapping[str, Any]] = {}
+        self._rules: dict[str, Rule] = {}
         self._unique: dict[str, list[Unique]] = {}
         self._unsafe: list[tuple[float, str, Any, Stored | None]] = []
 
@@ -113,7 +123,7 @@ class Server:
         for name, shape in shapes.items():
             self.docs.setdefault(name, {})
             self.due.setdefault(name, {})
-            self._rules[name] = shape.schema or {}
+            self._rules[name] = _rule(shape)
             indexes = [index.document for index in shape.indexes]
             self._unique[name] = [Unique(each) for each in indexes if each.get("unique")]
 
@@ -160,7 +170,7 @@ class Server:
     ) -> None:  # fmt: skip
         """Writes a document (None deletes it); raises Blocked, Duplicate, Invalid, a conflict."""
         stored = None if document is None else Stored(document)
-        if stored is not None and not keeps(self._rules[name], stored.data):
+        if stored is not None and not self._rules[name](stored.data):
             raise Invalid(f"a document of {name} fails its validation: {document}")
         if transaction is None:
             if self.holder((name, _id)) is not None:
