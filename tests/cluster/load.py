@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx2
+from bson import ObjectId
 
 from mercato.kernel.identity import new_id
 from mercato.platform.tasks import Tasks
@@ -99,6 +100,13 @@ class Load:
         except httpx2.TransportError as failure:
             self.failed_reads.append(f"{path}: {failure!r}")
         self.slowest_read_s = max(self.slowest_read_s, time.monotonic() - began)
+
+
+async def lost(load: Load) -> int:
+    """Counts the orders that were answered 201 and are not in the database."""
+    ids = [ObjectId(order_id) for order_id in load.placed]
+    there = await load.shop.database.orders.count_documents({"_id": {"$in": ids}})
+    return len(set(ids)) - there
 
 
 async def nothing_lost(load: Load, within_s: float) -> None:

@@ -18,7 +18,8 @@ from mercato.platform.tokens import Tokens
 DEADLINE_S: Final = 3.0
 
 # UNAVAILABLE may mean "applied, and the answer was lost": every method that writes carries a key
-# or an id, so a second time is the same time.
+# or an id, so a second time is the same time. CANCELLED is what a copy that stops says of calls
+# that it had no time to begin.
 _RETRY: Final = json.dumps(
     {
         "methodConfig": [
@@ -29,7 +30,7 @@ _RETRY: Final = json.dumps(
                     "initialBackoff": "0.05s",
                     "maxBackoff": "0.5s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],
