@@ -1,0 +1,150 @@
+"""The balancer: requests find a gateway that lives, and none is done twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx2
+import pytest
+
+from mercato.embedded.balancer.backends import Backends
+from mercato.embedded.balancer.proxy import Proxy
+from mercato.embedded.ports import LOOPBACK, addresses
+from mercato.platform.tasks import Tasks, end
+
+
+@dataclass
+class Gateway:
+    """Answers each request with its own name and the request's body, or goes away instead."""
+
+    name: str
+    status: int = 200
+    dies: bool = False
+    silent: bool = False
+    served: list[str] = field(default_factory=list)
+    port: int = 0
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].partition("\r\n")[0] or 0)
+        body = await reader.readexactly(length)
+        line = head.partition("\r\n")[0]
+        probe = "/readyz" in line
+        if not probe:
+            self.served.append(line.split()[0])
+        if self.silent:
+            await asyncio.sleep(30)
+        if self.dies and not probe:
+            return False
+        text = self.name.encode() + b" " + body
+        status = self.status if probe else 200
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(text)}\r\n\r\n".encode())
+        if not line.startswith("head"):
+            writer.write(text)
+        await writer.drain()
+        return True
+
+
+@dataclass
+class Scene:
+    """Two gateways behind a balancer, and a client of it."""
+
+    one: Gateway
+    two: Gateway
+    http: httpx2.AsyncClient
+    port: int
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    one, two = Gateway("one"), Gateway("two")
+    servers = []
+    for gateway in (one, two):
+        servers.append(await asyncio.start_server(gateway.connected, LOOPBACK, 0))
+        gateway.port = servers[-1].sockets[0].getsockname()[1]
+    backends, calls = Backends(addresses([one.port, two.port]).split(",")), Tasks()
+    proxy = Proxy(backends, calls)
+    servers.append(await asyncio.start_server(proxy.connected, LOOPBACK, 0))
+    port = servers[-1].sockets[0].getsockname()[1]
+    watching = calls.start(backends.watch())
+    await asyncio.sleep(0.1)
+    async with httpx2.AsyncClient(base_url=f"http://{LOOPBACK}:{port}", timeout=10) as http:
+        yield Scene(one, two, http, port)
+    await end([watching])
+    await calls.drain(1)
+    for server in servers:
+        server.close()
+
+
+async def fresh(scene: Scene, method: str, **more: dict[str, str]) -> httpx2.Response:
+    """Asks over a connection of its own."""
+    async with httpx2.AsyncClient(base_url=scene.http.base_url, timeout=10) as http:
+        return await http.request(method, "/thing", **more)  # type: ignore[arg-type]
+
+
+async def test_connections_are_spread_and_one_stays_with_its_gateway(scene: Scene) -> None:
+    assert {(await fresh(scene, "GET")).text for _ in range(4)} == {"one ", "two "}
+    assert len({(await scene.http.get("/thing")).text for _ in range(4)}) == 1
+
+
+async def test_a_read_that_a_dying_gateway_leaves_open_is_answered_by_the_other(
+    scene: Scene,
+) -> None:
+    scene.one.dies = True
+    answers = [await fresh(scene, "GET") for _ in range(4)]
+    assert {answer.text for answer in answers} == {"two "}
+    assert scene.one.served, "the dying one was never asked"
+
+
+async def test_a_request_that_may_have_been_done_is_not_sent_again(scene: Scene) -> None:
+    scene.one.dies = scene.two.dies = True
+    for _ in range(4):
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await fresh(scene, "POST")
+    assert len(scene.one.served + scene.two.served) == 4
+
+
+async def test_a_request_with_a_key_is_sent_again(scene: Scene) -> None:
+    scene.one.dies = True
+    for _ in range(4):
+        answer = await fresh(scene, "POST", headers={"Idempotency-Key": "k"}, json={"a": "b"})
+        assert answer.text == 'two {"a":"b"}'
+
+
+async def test_a_gateway_that_is_stopping_gets_no_new_request(scene: Scene) -> None:
+    first = (await scene.http.get("/thing")).text
+    staying, going = (scene.two, scene.one) if first == "one " else (scene.one, scene.two)
+    going.status = 503
+    await asyncio.sleep(0.5)
+    assert (await scene.http.post("/thing")).text == f"{staying.name} "
+
+
+async def test_a_frozen_gateway_is_left_within_two_seconds(scene: Scene) -> None:
+    scene.one.silent = True
+    async with asyncio.timeout(4):
+        answers = [await fresh(scene, "GET") for _ in range(4)]
+    assert {answer.text for answer in answers} == {"two "}
+
+
+async def test_a_slow_or_odd_request_is_passed_on_as_it_comes(scene: Scene) -> None:
+    reader, writer = await asyncio.open_connection(LOOPBACK, scene.port)
+    writer.write(b"POST /thing HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+    await asyncio.sleep(1.2)
+    writer.write(b"cd")
+    assert (await reader.readuntil(b"abcd")).endswith(b"abcd")
+    writer.close()
+
+
+async def test_an_answer_without_a_body_does_not_hold_up_the_next(scene: Scene) -> None:
+    assert (await scene.http.head("/thing")).status_code == 200
+    assert (await scene.http.get("/thing")).status_code == 200
+    assert len(scene.one.served + scene.two.served) == 2
