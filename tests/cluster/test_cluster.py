@@ -8,7 +8,7 @@ import nats
 
 from mercato import events
 from mercato.embedded import rolling, state
-from mercato.embedded.plan import SERVICES
+from mercato.embedded.plan import RPC_SERVICES
 from mercato.embedded.size import kind_of
 from tests.cluster.load import Load, nothing_lost
 from tests.cluster.members import hit, primary
@@ -59,6 +59,6 @@ async def test_a_new_process_for_every_service_fails_no_request(shop: Shop) -> N
         )
         await asyncio.sleep(rolling.SETTLE_S)
     assert load.failed == []
-    assert {kind_of(name) for name in names} == set(SERVICES)
+    assert {kind_of(name) for name in names} == {*RPC_SERVICES, "gateway"}
     assert max(each.exit_s for each in done) <= EXIT_S_MAX
     await nothing_lost(load, within_s=20)

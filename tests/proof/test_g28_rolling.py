@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from mercato.embedded import rolling
-from mercato.embedded.plan import SERVICES
+from mercato.embedded.plan import RPC_SERVICES
 from mercato.embedded.size import CLUSTER
 from mercato.embedded.supervisor import Platform
 from tests.cluster.load import Load, lost, nothing_lost
 from tests.proof.figures import Figures, chosen, sized
 from tests.story.shop import Shop
 
+SERVICES = (*RPC_SERVICES, "gateway")
 ROUNDS = sized(20)
 RATE = chosen("PROOF_RATE", 200)
 EXIT_S_MAX = 10.0
