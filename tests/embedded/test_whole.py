@@ -1,4 +1,4 @@
-"""All nine parts together, as a user starts them: how soon they are ready, how small, how gone."""
+"""All ten parts together, as a user starts them: how soon they are ready, how small, how gone."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def test_the_whole_platform_is_ready_soon_small_and_gone_after_ctrl_c(tmp_path: 
     with up(tmp_path, "--port", str(any_free())) as supervisor:
         assert time.monotonic() - began < READY_S_MAX * crowd
         parts = children(state.running(tmp_path))
-        assert len(parts) == 9
+        assert len(parts) == 10
         everything = [*parts, psutil.Process(supervisor.pid)]
         assert sum(process.memory_info().rss for process in everything) < MEMORY_BYTES_MAX
         began = time.monotonic()

@@ -18,7 +18,7 @@ OUTBOX: Final = "outbox"
 DEAD_LETTERS: Final = "dead_letters"
 
 CHECKS: Final[Mapping[str, str]] = {
-    STOCK: "initial + restocked - held - sold = stock, for every product",
+    STOCK: "initial + restocked - held - sold = stock",
     LEDGER: "every reservation has taken exactly its units, once",
     RESERVATIONS: "every order has one reservation, in a state that fits",
     ORDERS: "every order that has left a trace is there",

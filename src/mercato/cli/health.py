@@ -13,11 +13,15 @@ from mercato.embedded import probes, state
 from mercato.embedded.errors import PlatformError
 
 # Where the services listen unless they are told otherwise.
-PORTS = {"gateway": 8080, "inventory": 50051, "order": 50052, "user": 50053, "mailer": 50054}
+PORTS = {
+    "gateway": 8080, "inventory": 50051, "order": 50052, "user": 50053, "mailer": 50054,
+    "audit": 50055,
+}  # fmt: skip
+HTTP = ("gateway", "audit")
 ANSWER_TIMEOUT_S = 3.0
 FIRST_PROCESS = Path("/proc/1/cmdline")
 
-Service = Literal["user", "inventory", "order", "mailer", "gateway"]
+Service = Literal["user", "inventory", "order", "mailer", "gateway", "audit"]
 
 
 def health(
@@ -37,7 +41,7 @@ def health(
 ) -> int:
     """Ask one service of this machine whether it does its work; exit code 0 yes, 1 no."""
     name = service or served_by(FIRST_PROCESS)
-    use = "http" if name == "gateway" else "grpc"
+    use = "http" if name in HTTP else "grpc"
     port = port or _recorded(data_dir, name).get(use) or PORTS[name]
     answer = probes.http_ok(port, "/readyz") if use == "http" else probes.serving(port)
     well = asyncio.run(_in_time(answer))

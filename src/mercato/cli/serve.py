@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from mercato.cli.terminal import DataDir
 from mercato.embedded.state import DEFAULT_DATA_DIR
 
-Service = Literal["user", "inventory", "order", "mailer", "gateway", "mailbox", "balancer"]
+Service = Literal["user", "inventory", "order", "mailer", "gateway", "audit", "mailbox", "balancer"]
 
 
 def serve(

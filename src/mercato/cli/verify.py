@@ -1,4 +1,4 @@
-"""`mercato verify`: whether every promise still holds; exit code 0 yes, 1 findings, 2 cannot tell."""
+"""`mercato verify`: whether every promise holds; exit code 0 yes, 1 findings, 2 cannot tell."""
 
 import asyncio
 import sys

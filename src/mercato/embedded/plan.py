@@ -15,7 +15,7 @@ from mercato.embedded.state import PlatformState, write_private
 
 GATEWAY_PORT = 8080
 RPC_SERVICES = ("user", "inventory", "order", "mailer")
-SERVICES = (*RPC_SERVICES, "gateway")
+SERVICES = (*RPC_SERVICES, "gateway", "audit")
 SERVER_VARIABLES = ("MONGO_URI", "REDIS_ADDR", "NATS_URL", "SMTP_HOST")
 LOGINS = {
     "admin@mercato.example": "mercato-admin-demo",
@@ -76,7 +76,8 @@ def draw(
         plan.logins = dict(LOGINS)
     seen = {**plan.environment, **rewire(plan.environment)}
     for name in services:
-        plan.parts += [_service(name, copy, seen, plan, size) for copy in size.services(name)]
+        copies_of = ["audit"] if name == "audit" else size.services(name)  # one sees everything
+        plan.parts += [_service(name, copy, seen, plan, size) for copy in copies_of]
     if "gateway" in services:
         _add_front(plan, size)
     return plan
@@ -103,7 +104,7 @@ def _uses(size: Size) -> Iterator[str]:
     for service in RPC_SERVICES:
         for name in size.services(service):
             yield from (f"{name}/grpc", f"{name}/metrics")
-    for name in {*size.services("gateway"), size.front}:
+    for name in {*size.services("gateway"), size.front, "audit"}:
         yield f"{name}/http"
 
 
@@ -141,16 +142,14 @@ def _of(name: str, ports: Mapping[str, int]) -> dict[str, int]:
 def _service(name: str, copy: str, seen: Mapping[str, str], plan: Plan, size: Size) -> Part:
     environment = dict(seen)
     mine = _of(copy, plan.ports)
-    if name == "gateway":
+    if "http" in mine:
         answers = partial(probes.http_ok, mine["http"], "/readyz")
         environment["PORT"] = str(mine["http"])
-        if size.copies > 1:
-            environment["DRAIN_S"] = str(servers.DRAIN_S)
-        tier = Tier.GATEWAY
     else:
         answers = partial(probes.serving, mine["grpc"])
         environment |= {"PORT": str(mine["grpc"]), "METRICS_PORT": str(mine["metrics"])}
-        tier = Tier.SERVICE
+    if name == "gateway" and size.copies > 1:
+        environment["DRAIN_S"] = str(servers.DRAIN_S)
     if name == "user":
         roles = zip(("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False)
         for role, (email, password) in roles:
@@ -160,9 +159,9 @@ def _service(name: str, copy: str, seen: Mapping[str, str], plan: Plan, size: Si
         command=serve(name),
         ports=mine,
         answers=answers,
-        tier=tier,
+        tier=Tier.GATEWAY if name == "gateway" else Tier.SERVICE,
         environment=environment,
-        niceness=servers.MAIL_NICENESS if name == "mailer" else 0,
+        niceness=servers.MAIL_NICENESS if name in ("mailer", "audit") else 0,
     )
 
 
