@@ -12,8 +12,10 @@ from typing import Any, Final
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
+from mercato import audit
 from mercato.embedded.settings import Given
 from mercato.embedded.supervisor import Platform
+from mercato.platform.mongo import Store
 from mercato.platform.tasks import end
 from mercato.storm import records as kept
 from mercato.storm import schedule
@@ -24,7 +26,7 @@ from mercato.storm.observer import Observer, database
 from mercato.storm.opening import open_shop
 from mercato.storm.records import Records
 from mercato.storm.report import Options, Report, count_faults, percentiles_ms, timeline
-from mercato.storm.verdict import Times, judge
+from mercato.storm.verdict import Looks, Times, judge
 from mercato.storm.wire import NoAnswer, Wire
 from mercato.storm.wiring import Wiring
 
@@ -64,9 +66,10 @@ class Storm:
                 self.phase = "reading what was kept"
                 records = await kept.read(base, data_dir / "mailbox")
                 stale = await _stale(port, book, records)
+                findings = await _audit(platform.environment["MONGO_URI"])
             finally:
                 await base.client.close()
-        return self._report(began_at, book, records, times, stale)
+        return self._report(began_at, book, records, times, Looks(stale, findings))
 
     @asynccontextmanager
     async def _platform(self, data_dir: Path, wiring: Wiring) -> AsyncIterator[Platform]:
@@ -140,12 +143,12 @@ class Storm:
         return Times(faults_s, driven_s, settled_s, quiet_s, late)
 
     def _report(
-        self, began_at: datetime, book: Book, records: Records, times: Times, stale: list[str]
+        self, began_at: datetime, book: Book, records: Records, times: Times, looks: Looks
     ) -> Report:
         faults, observer = self.faults, self.observer
         if faults is None or observer is None:
             raise RuntimeError("the storm has not been driven")
-        claims = judge(book, records, observer.seen, times, stale, self.options.settle_s)
+        claims = judge(book, records, observer.seen, times, looks, self.options.settle_s)
         acknowledged = book.acknowledged()
         took = [order.acknowledged_s - order.began_s for order in acknowledged]
         until_s = times.quiet_s or self.now_s
@@ -194,6 +197,12 @@ async def _stale(port: int, book: Book, records: Records) -> list[str]:
     finally:
         wire.close()
     return wrong
+
+
+async def _audit(uri: str) -> list[str]:
+    async with Store.open(uri, DATABASE) as store:
+        report = await audit.verify(store, settled=True)
+    return [f"{each.check}: {each.subject} {each.detail}" for each in report.findings]
 
 
 def _states(records: Records) -> dict[str, int]:

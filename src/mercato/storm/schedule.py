@@ -39,8 +39,10 @@ class _Habit:
     much: tuple[float, float] = (0.0, 0.0)
 
 
+# Those in whose transactions a kill can do harm more often than those that keep nothing.
+_VICTIMS: Final = ("gateway", "user", "order", "order", *("inventory", "mailer") * 3)
 _HABITS: Final = (
-    _Habit("services", "kill", 60, SERVICES),
+    _Habit("services", "kill", 72, _VICTIMS),
     _Habit("services", "stop", 8, SERVICES, (0.5, 2.5)),
     _Habit("servers", "wipe", 4, ("nats",)),
     _Habit("servers", "kill", 3, ("mongo",)),

@@ -1,6 +1,6 @@
 """The verdict: each promise with the figure that the storm has found, and whether it is kept."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -35,10 +35,19 @@ class Times(msgspec.Struct, frozen=True):
     late_orders: int  # of those acknowledged during the faults: undecided at the limit after them
 
 
+class Looks(msgspec.Struct, frozen=True):
+    """What others say of the quiet platform: products that REST shows with another stock than the
+    database's, and the findings of the audit.
+    """
+
+    stale: list[str]
+    audit: list[str]
+
+
 def judge(
-    book: Book, records: Records, seen: Seen, times: Times, stale: Sequence[str], settle_s: float
+    book: Book, records: Records, seen: Seen, times: Times, looks: Looks, settle_s: float
 ) -> list[Claim]:
-    """Returns every claim; `stale` are products that REST shows with another stock."""
+    """Returns every claim with what was found."""
     errors = [f"{n} x {s}" for s, n in book.statuses.items() if s >= 500 and s != 503]
     r = records
     return [
@@ -70,7 +79,8 @@ def judge(
               findings.broken_words(book, r)),
         _none("G12", "reservations that do not fit their order", findings.misfits(r)),
         _at_most("G14", "dead letters", r.dead_letters, 0),
-        _none("G17", "products that are shown with another stock", stale),
+        _none("G17", "products that are shown with another stock", looks.stale),
+        _none("G30", "findings of the audit, to which nothing is under way", looks.audit),
     ]  # fmt: skip
 
 
