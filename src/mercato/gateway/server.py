@@ -9,7 +9,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mercato.platform.tasks import Tasks
+from mercato.platform.tasks import Tasks, finish
 
 BACKLOG: Final = 2048
 HEAD_S_MAX = 10.0  # for a request to say what it wants, from its first byte on
@@ -94,9 +94,15 @@ async def serve(
     try:
         await asyncio.shield(serving)
     finally:
-        stopping()
-        for headers in (server.config.encoded_headers, server.server_state.default_headers):
-            headers.append((b"connection", b"close"))
-        await asyncio.sleep(notice_s)
-        server.should_exit = True
-        await tasks.drain(STOP_GRACE_S + 1)
+        await finish(_stop(server, tasks, stopping, notice_s))
+
+
+async def _stop(
+    server: _Server, tasks: Tasks, stopping: Callable[[], None], notice_s: float
+) -> None:
+    stopping()
+    for headers in (server.config.encoded_headers, server.server_state.default_headers):
+        headers.append((b"connection", b"close"))
+    await asyncio.sleep(notice_s)
+    server.should_exit = True
+    await tasks.drain(STOP_GRACE_S + 1)

@@ -1,6 +1,7 @@
 """Tasks that somebody holds on to: started anywhere, awaited at the end."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
@@ -43,3 +44,12 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` to its end, however often its caller is cancelled meanwhile (as `end` does)."""
+    task = asyncio.get_running_loop().create_task(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    task.result()
