@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from mercato.cli.terminal import IS_PORT, DataDir, console
 from mercato.embedded import probes, state
 from mercato.embedded.errors import PlatformError
+from mercato.embedded.size import kind_of
 
 # Where the services listen unless they are told otherwise.
 PORTS = {
@@ -60,7 +61,8 @@ def served_by(command_line: Path) -> str:
 
 def _recorded(data_dir: Path, name: str) -> dict[str, int]:
     known = state.read(data_dir)
-    return known.parts[name].ports if known and known.alive and name in known.parts else {}
+    parts = known.parts if known and known.alive else {}
+    return next((part.ports for each, part in parts.items() if kind_of(each) == name), {})
 
 
 async def _in_time(answer: Awaitable[bool]) -> bool:

@@ -50,8 +50,8 @@ def up(
     """
     chosen = tuple(filter(None, services.split(",")))
     given = load(Given)
-    doctor.insist(data_dir, given)
     size = CLUSTER if cluster else SINGLE
+    doctor.insist(data_dir, given)
     if detach:
         _leave_running(port, services, data_dir, size)
     else:

@@ -8,15 +8,18 @@ import sys
 from pathlib import Path
 
 import msgspec
+import psutil
 
-from mercato.embedded import home, ports, state
+from mercato.embedded import home, ports, size, state
 from mercato.embedded.binaries import INSTALL, WHEELS, find
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.settings import Given
+from mercato.embedded.size import SINGLE, Size
 
 PYTHON_LEAST = (3, 11)
 GLIBC_LEAST = (2, 34)
-DISK_FREE_LEAST_GIB = 1.0
+DISK_FREE_LEAST_GIB = 1.0  # for each member
+MEMORY_LEAST_MIB = (900, 1_800)  # of a single platform, of a cluster
 LOADER_TIMEOUT_S = 10
 INSTALLERS = {"apt-get": "apt-get install -y", "dnf": "dnf install -y"}
 PACKAGES = {  # by the start of a library's name: the package in Debian's world and in Fedora's
@@ -36,17 +39,18 @@ class Check(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-def examine(data_dir: Path, port: int) -> list[Check]:
+def examine(data_dir: Path, port: int, wanted: Size = SINGLE) -> list[Check]:
     """Every check, in the order to mend them; changes nothing."""
-    machine = [_python(), _glibc(), _avx(), *_programs(), _libraries()]
-    checks = [*machine, _folder(data_dir), _disk(data_dir), _port(port, data_dir)]
+    machine = [_python(), _glibc(), _avx(), *_programs(), _libraries(), _memory(data_dir, wanted)]
+    folder = [_folder(data_dir, wanted), _disk(data_dir, wanted), _port(port, data_dir)]
+    checks = [*machine, *folder]
     return [msgspec.structs.replace(check, remedy="") if check.ok else check for check in checks]
 
 
-def insist(data_dir: Path, given: Given) -> None:
+def insist(data_dir: Path, given: Given, wanted: Size = SINGLE) -> None:
     """Raises PlatformError for the first finding that keeps an embedded server from running."""
     mongod = [_glibc(), _avx(), _libraries()] if not given.mongo_uri else []
-    for check in (*mongod, _folder(data_dir), _disk(data_dir)):
+    for check in (*mongod, _folder(data_dir, wanted), _disk(data_dir, wanted)):
         if not check.ok:
             raise PlatformError(f"{check.name}: {check.detail}", check.remedy)
 
@@ -132,18 +136,31 @@ def _libraries() -> Check:
     return Check("libraries", ok=False, detail=detail, remedy=install_command(missing))
 
 
-def _folder(data_dir: Path) -> Check:
-    obstacle = home.obstacle(data_dir)
-    detail = obstacle or f"{home.nearest(data_dir)} can be written to"
-    return Check("data folder", not obstacle, detail, home.REMEDY)
+def _memory(data_dir: Path, wanted: Size) -> Check:
+    least_mib = MEMORY_LEAST_MIB[wanted.members > 1]
+    free_mib = psutil.virtual_memory().available // 1024**2
+    known = state.read(data_dir)
+    ok = free_mib >= least_mib or bool(known and known.alive)
+    remedy = "end other programs, or give this machine more memory"
+    return Check("memory", ok, f"{free_mib} MiB free, {least_mib} needed", remedy)
 
 
-def _disk(data_dir: Path) -> Check:
+def _folder(data_dir: Path, wanted: Size) -> Check:
+    if obstacle := home.obstacle(data_dir):
+        return Check("data folder", ok=False, detail=obstacle, remedy=home.REMEDY)
+    try:
+        size.insist(data_dir, wanted)
+    except PlatformError as refusal:
+        return Check("data folder", ok=False, detail=str(refusal), remedy=refusal.remedy)
+    return Check("data folder", ok=True, detail=f"{home.nearest(data_dir)} can be written to")
+
+
+def _disk(data_dir: Path, wanted: Size) -> Check:
     folder = home.nearest(data_dir)
     free_gib = shutil.disk_usage(folder).free / 1024**3
     detail = f"{free_gib:.1f} GiB free in {folder}"
     remedy = "free some space, or choose another place with --data-dir"
-    return Check("disk", free_gib >= DISK_FREE_LEAST_GIB, detail, remedy)
+    return Check("disk", free_gib >= DISK_FREE_LEAST_GIB * wanted.members, detail, remedy)
 
 
 def _port(port: int, data_dir: Path) -> Check:
