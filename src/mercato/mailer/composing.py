@@ -39,6 +39,7 @@ REASONS: Final = {
     "unknown_product": "something that you ordered is no longer in our catalogue",
     "cancelled_by_customer": "you cancelled it yourself",
     "cancelled_by_shop": "the shop cancelled it",
+    "expired": "it was not completed in time",
     "invalid_event": "we could not process it",
 }
 

@@ -1,9 +1,13 @@
 """The order service, put together."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from mercato.events import ProductChanged
 from mercato.kernel.clock import now
+from mercato.order.expiry import Expiry
 from mercato.order.handler import ALLOWED, OrderHandler, StockListener
 from mercato.order.peers import InventoryCatalogue, Post
 from mercato.order.reconciler import Reconciler
@@ -30,12 +34,17 @@ NAME = "order"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderSettings(StoreSettings):
-    """The order service's environment."""
+    """The order service's environment.
+
+    ORDER_HOLD_S is how long a pending order may hold its stock before it is called off; 0: for
+    ever.
+    """
 
     port: int = 50052
     inventory_service: str = "127.0.0.1:50051"
     user_service: str = "127.0.0.1:50053"
     mailer_service: str = "127.0.0.1:50054"
+    order_hold_s: Annotated[int, Meta(ge=0)] = 0
 
 
 async def main() -> None:
@@ -69,6 +78,7 @@ async def main() -> None:
                 Relay(orders.outbox, cache, name=NAME, kind="nats", dispatch=to_bus(bus)).run(),
                 Relay(orders.outbox, cache, name=NAME, kind="mail", dispatch=post).run(),
                 _consumer(bus, ordering, DeadLetters(store["dead_letters"], NAME)).run(),
+                *([Expiry(ordering, s.order_hold_s).run()] if s.order_hold_s else []),
                 Reconciler(orders.outbox, ordering, inventory, channels).run(),
                 bus.watch(ProductChanged.subject, catalogue.changed),
                 name=NAME,

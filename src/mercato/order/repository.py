@@ -43,6 +43,10 @@ SHAPES: Final = {
             IndexModel([("user_id", 1), ("_id", -1)], name="owner_newest"),
             IndexModel([("user_id", 1), ("status", 1), ("_id", -1)], name="owner_status_newest"),
             IndexModel([("status", 1), ("_id", -1)], name="status_newest"),
+            IndexModel(
+                [("reserved_at", 1)], name="held",
+                partialFilterExpression={"status": "PENDING", "stock": "RESERVED"},
+            ),
         ),
     ),
     "order_outbox": outbox.SHAPE,
@@ -92,6 +96,21 @@ class MongoOrders:
         query |= {"_id": {"$lt": ObjectId(before)}} if before else {}
         documents = await self._orders.find(query).sort("_id", -1).limit(limit).to_list()
         return [_order(document) for document in documents]
+
+    async def held_longer_than(self, hold_s: int, count_max: int) -> Sequence[str]:
+        """Returns ids of pending orders whose stock was reserved more than `hold_s` seconds ago.
+
+        The longest held come first. Only the database's clock counts, whatever ours shows.
+        """
+        since = {"$subtract": ["$$NOW", hold_s * 1000]}
+        query = {
+            "status": Status.PENDING,
+            "stock": Stock.RESERVED,
+            "reserved_at": {"$exists": True},
+            "$expr": {"$lt": ["$reserved_at", since]},
+        }
+        found = self._orders.find(query, {"_id": 1}).sort("reserved_at", 1).limit(count_max)
+        return [str(document["_id"]) for document in await found.to_list()]
 
     async def update(self, order_id: str, change: Callable[[Order], None]) -> Order:
         """Applies `change` in a transaction; raises NotFound, and what `change` raises."""
@@ -223,6 +242,8 @@ def _replacing(order: Order, version: int) -> UpdateOne:
     news = document["history"][len(document["history"]) - (order.version - version) :]
     change = {"$set": {name: document[name] for name in fields}}
     change |= {"$push": {"history": {"$each": news}}}
+    if (order.status, order.stock) == (Status.PENDING, Stock.RESERVED):
+        change |= {"$currentDate": {"reserved_at": True}}
     return UpdateOne({"_id": document["_id"], "version": version}, change)
 
 

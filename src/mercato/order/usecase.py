@@ -1,5 +1,7 @@
 """What can be done with orders, and by whom."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Protocol
@@ -20,6 +22,7 @@ PAGE_DEFAULT = 20
 
 CANCELLED_BY_CUSTOMER = "cancelled_by_customer"
 CANCELLED_BY_SHOP = "cancelled_by_shop"
+EXPIRED = "expired"
 
 
 class Catalogue(Protocol):
@@ -36,6 +39,10 @@ class Orders(Protocol):
     async def find(self, ids: Sequence[str]) -> Mapping[str, Order]: ...
 
     async def page(self, user_id: str, status: str, before: str, limit: int) -> Sequence[Order]: ...
+
+    async def held_longer_than(self, hold_s: int, count_max: int) -> Sequence[str]:
+        """Returns ids of pending orders whose stock was reserved more than `hold_s` seconds ago."""
+        ...
 
     async def update(self, order_id: str, change: Callable[[Order], None]) -> Order:
         """Applies `change` in a transaction; raises NotFound."""
@@ -109,6 +116,16 @@ class Ordering:
             return await self._orders.update(order_id, lambda o: o.complete(now, str(asking)))
         return await self._orders.update(order_id, _stay_pending)
 
+    async def expire(self, hold_s: int, count_max: int) -> int:
+        """Calls off pending orders that have held their stock for longer than `hold_s` seconds.
+
+        Looks at `count_max` of them at most, the longest held first, and returns at how many. One
+        that is completed in the same moment stays so.
+        """
+        held = await self._orders.held_longer_than(hold_s, count_max)
+        await asyncio.gather(*(self._expire(order_id) for order_id in held))
+        return len(held)
+
     async def heard(self, fact: OrderFact) -> None:
         """Takes inventory's answer in; an answer about an order that is not ours is nobody's."""
         now = self._clock()
@@ -122,6 +139,11 @@ class Ordering:
             await self._orders.update(fact.order_id, changes[type(fact)])
         except NotFound:
             return
+
+    async def _expire(self, order_id: str) -> None:
+        now = self._clock()
+        with contextlib.suppress(OrderNotCancellable, NotFound):
+            await self._orders.update(order_id, lambda o: o.cancel(now, "order", EXPIRED))
 
     async def _known(self, draft: Draft) -> Order | None:
         if draft.idempotency_key is None:
