@@ -1,11 +1,13 @@
 """A shop's books made by hand, as the services leave them: orders in every state that lasts."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson import ObjectId
 
+from mercato.audit import Report, verify
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Store
 
@@ -116,3 +118,48 @@ async def put(store: Store, books: Books) -> None:
     for name, documents in books.items():
         if documents:
             await store[name].insert_many(documents, ordered=False)
+
+
+@dataclass
+class Audited:
+    """A database with a keeper's books; the orders' ends follow one another as in ENDS."""
+
+    store: Store
+    keeper: Keeper
+    orders: list[ObjectId]
+
+    @property
+    def product(self) -> ObjectId:
+        """One of the first order's."""
+        return self.keeper.products[0]
+
+    async def found(self, *, settled: bool = False) -> set[tuple[str, str]]:
+        """Audits; returns (check, subject) of every finding."""
+        report = await verify(self.store, settled=settled)
+        return {(finding.check, finding.subject) for finding in report.findings}
+
+    async def report(self) -> Report:
+        return await verify(self.store)
+
+    async def change(self, name: str, key: object, **fields: object) -> None:
+        """Sets fields of a document, as somebody with a shell would."""
+        changed = await self.store[name].update_one({"_id": key}, {"$set": fields})
+        assert changed.modified_count == 1
+
+    async def lose(self, name: str, key: object) -> None:
+        lost = await self.store[name].delete_many({"_id": key})
+        assert lost.deleted_count >= 1
+
+    async def lose_ledger_of(self, order: ObjectId) -> None:
+        await self.lose("stock_ledger", {"$regex": f"^{order}:"})
+
+    async def add_row(self, about: object, subject: str, *, age_s: float, **fields: Any) -> None:
+        """Adds an open outbox row of an order."""
+        at = datetime.now(UTC) - timedelta(seconds=age_s)
+        await self.store["order_outbox"].insert_one(
+            {
+                "_id": f"{about}:{subject}", "kind": "nats", "about": str(about),
+                "subject": subject, "payload": {}, "answered": True, "emission": 2, "headers": {},
+                "stale": {}, "state": "sent", "created_at": at, "not_before": at,
+            } | fields
+        )  # fmt: skip
