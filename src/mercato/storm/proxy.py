@@ -1,13 +1,17 @@
 """A TCP proxy that cuts, stalls and delays, and drops replies to what was applied."""
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 
 from mercato.embedded.ports import LOOPBACK, any_free
 
 BACKLOG: Final = 512
+_RST: Final = struct.pack("ii", 1, 0)  # linger for no time at all
 
 # Whether bytes from a server answer a request (rather than greet, ping or steer the flow).
 IsReply = Callable[[bytes], bool]
@@ -208,6 +212,9 @@ class Half(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
+            with suppress(OSError):  # a reset: the other end loses also what it has not read yet
+                held: socket.socket = self._transport.get_extra_info("socket")
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
             self._transport.abort()
 
     def _flush(self) -> None:
