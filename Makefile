@@ -1,5 +1,5 @@
 # `make` lists the targets. All that is installed goes to .venv, from hash-locked wheels.
-# PYTHON=python3.12 chooses another interpreter, ARGS=... goes to `mercato up` or to pytest.
+# PYTHON=python3.12 chooses another interpreter, ARGS=... goes to `mercato up`, `storm` or to pytest.
 
 PYTHON ?= python3
 ARGS ?=
@@ -14,7 +14,7 @@ EVERYTHING := $(VENV)/.everything
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test simulate prove check fmt proto lock
+.PHONY: help setup run test storm simulate prove check fmt proto lock
 
 help: ## List the targets
 	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-6s  %s\n", $$1, $$2 }' \
@@ -33,6 +33,9 @@ prove: $(EVERYTHING) ## Prove each guarantee at its full size (ARGS="-k g10"; PR
 
 simulate: $(EVERYTHING) ## Run the order protocol under seeded faults (SEEDS=10000; SEED=7 shows one)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+storm: $(RUNTIME) ## Put a platform of its own under load and faults (ARGS="--seed 7")
+	@exec $(BIN)/mercato storm $(ARGS)
 
 check: $(EVERYTHING) ## Check format, lint, types, import contracts, style, generated code, YAML
 	$(BIN)/ruff format --check .
