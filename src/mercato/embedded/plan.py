@@ -130,7 +130,8 @@ def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int], size: Siz
         plan.urls["mailbox"] = f"http://{LOOPBACK}:{port}"
         environment |= {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(smtp_port), "SMTP_TLS": "none"}
         environment |= {"SMTP_USERNAME": "", "SMTP_PASSWORD": ""}
-        environment["MAILBOX_API"] = plan.urls["mailbox"]
+        # a mail of unknown fate is looked up here in seconds, so more may be on their way at once
+        environment |= {"MAILBOX_API": plan.urls["mailbox"], "SMTP_CONNECTIONS": "12"}
 
 
 def _of(name: str, ports: Mapping[str, int]) -> dict[str, int]:
