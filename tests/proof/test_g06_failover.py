@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -21,13 +20,14 @@ ROUNDS = sized(3)  # of each fault in the cluster
 RATE = chosen("PROOF_RATE", 40)
 SINGLE_S_MAX = 3.0  # from when mongod works again
 CLUSTER_S_MAX = 15.0  # from the fault
-FROZEN_S = 12.0
+FROZEN_S = 10.0
+SETTLE_S = 3.0
 pytestmark = pytest.mark.timeout(1200)
 
 
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with Platform.open(tmp_path, size=CLUSTER) as platform:
+@pytest.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    async with Platform.open(tmp_path_factory.mktemp("cluster"), size=CLUSTER) as platform:
         opened = Shop(platform)
         await opened.open()
         yield opened
@@ -58,7 +58,7 @@ async def test_a_single_mongod_may_be_killed_every_ten_seconds(
         first_write_after_restart_s_median=percentile(since_ready, 0.5),
         refused_with_503=len(load.failed),
     )  # fmt: skip
-    assert [each for each in load.failed if " 503 " not in f" {each} "] == []
+    assert [each for each in load.failed if "503 " not in each] == []
     await nothing_lost(load, within_s=60)
     assert max(since_ready) <= SINGLE_S_MAX
 
@@ -107,29 +107,26 @@ FAULTS: list[Callable[[Shop], Awaitable[float]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_a_cluster_loses_any_member_and_writes_again_within_fifteen_seconds(
-    cluster: Shop, figures: Figures
+    cluster: Shop, figures: Figures, fault: Callable[[Shop], Awaitable[float]]
 ) -> None:
+    seconds = []
     async with (await load_on(cluster)).running() as load:
         await load.first_write_s(time.monotonic(), CLUSTER_S_MAX)
-        for fault in FAULTS:
-            seconds = []
-            failed = len(load.failed_writes), len(load.failed_reads)
-            for _ in range(ROUNDS):
-                began = await fault(cluster)
-                seconds.append(await load.first_write_s(began, 2 * CLUSTER_S_MAX))
-                await asyncio.sleep(max(0.0, FROZEN_S + 1 - (time.monotonic() - began)))
-                await asyncio.wait_for(cluster.platform.wait_ready(), 60)
-                await asyncio.sleep(5)
-            figures.tell(
-                f"G6 {fault.__name__}", rounds=ROUNDS, first_write_s_max=max(seconds),
-                failed_writes=len(load.failed_writes) - failed[0],
-                failed_reads=len(load.failed_reads) - failed[1],
-            )  # fmt: skip
-            assert max(seconds) <= CLUSTER_S_MAX
-    await nothing_lost(load, within_s=60)
+        for _ in range(ROUNDS):
+            began = await fault(cluster)
+            seconds.append(await load.first_write_s(began, 2 * CLUSTER_S_MAX))
+            await asyncio.sleep(max(0.0, FROZEN_S + 1 - (time.monotonic() - began)))
+            await asyncio.wait_for(cluster.platform.wait_ready(), 60)
+            await asyncio.sleep(SETTLE_S)
     figures.tell(
-        "G6 cluster", acknowledged=len(load.placed), lost=await lost(load), reads=load.reads,
+        f"G6 {fault.__name__}", rounds=ROUNDS, acknowledged=len(load.placed),
+        lost=await lost(load), first_write_s_max=max(seconds),
+        refused_writes=len(load.failed_writes), reads=load.reads,
         failed_reads=len(load.failed_reads), slowest_read_s=load.slowest_read_s,
     )  # fmt: skip
     assert load.failed_reads == []
+    assert [each for each in load.failed_writes if not each.startswith("503 ")] == []
+    await nothing_lost(load, within_s=60)
+    assert max(seconds) <= CLUSTER_S_MAX
