@@ -5,6 +5,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from typing import Final
 
 import msgspec
@@ -19,6 +20,10 @@ from mercato.storm.wiring import Wiring
 
 RESTART_S: Final = 0.2  # what has died is started again after this, not after a growing pause
 READY_S_MAX: Final = 60.0
+TAKES_HOLD_S_MAX: Final = 5.0
+LOOK_S: Final = 0.05
+# One at a time for each target: what is being wiped is not killed meanwhile.
+_OF_PROCESSES: Final = ("kill", "stop", "wipe", "flush")
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -59,7 +64,8 @@ class Faults:
 
     async def _bring(self, fault: Fault) -> None:
         bring = self._kinds.get(fault.kind, self._cut_mail)
-        async with self._busy[fault.target]:  # what is being wiped is not killed meanwhile
+        apart = fault.target if fault.kind in _OF_PROCESSES else ""
+        async with self._busy[apart] if apart else nullcontext():
             at_s = time.monotonic() - self._began
             if await bring(fault):
                 over_s = time.monotonic() - self._began
@@ -123,12 +129,26 @@ class Faults:
         return True
 
     async def _drop(self, fault: Fault) -> bool:
-        self._wiring.proxies[fault.target].drop_replies(round(fault.much))
-        return True
+        """Took hold if a reply came that could be dropped."""
+        proxy = self._wiring.proxies[fault.target]
+        before = proxy.replies_dropped
+        proxy.drop_replies(round(fault.much))
+        return await _soon(lambda: proxy.replies_dropped > before)
 
     async def _cut_mail(self, fault: Fault) -> bool:
-        self._wiring.smtp.cut_at(fault.kind.removeprefix("cut "))
-        return True
+        """Took hold if a dialogue came to the stage."""
+        smtp, stage = self._wiring.smtp, fault.kind.removeprefix("cut ")
+        before = smtp.fired[stage]
+        smtp.cut_at(stage)
+        return await _soon(lambda: smtp.fired[stage] > before)
+
+
+async def _soon(holds: Callable[[], bool]) -> bool:
+    for _ in range(round(TAKES_HOLD_S_MAX / LOOK_S)):
+        if holds():
+            break
+        await asyncio.sleep(LOOK_S)
+    return holds()
 
 
 class Nurse:
