@@ -218,7 +218,12 @@ _MAIL: Final = {
     "stuck": {"$cond": [_IS_STUCK, "$created_at", "$$REMOVE"]},
     "reason": {"$cond": [_IS_STUCK, "$reason", "$$REMOVE"]},
 }  # fmt: skip
-_MOVED: Final = {"cause": {"$in": ["held", "released", "audit"]}}
+_MOVED: Final = {
+    "$or": [
+        {"cause": {"$in": ["held", "released"]}},
+        {"cause": "audit", "by": {"$regex": "^order:"}},  # the others are about a product
+    ]
+}
 _ROW: Final = {
     "subject": 1, "created_at": 1, "headers": 1, "emission": 1, "kind": 1,
     "key": {"$substrCP": ["$_id", 0, ID_LENGTH]},
