@@ -34,8 +34,8 @@ class Waiting:
     mails: int
 
     @property
-    def nothing(self) -> bool:
-        return not (self.orders or self.rows or self.mails)
+    def all(self) -> int:
+        return self.orders + self.rows + self.mails
 
 
 @dataclass(slots=True)

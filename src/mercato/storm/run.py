@@ -1,6 +1,7 @@
 """One storm from beginning to end: open, drive, disturb, wait for quiet, judge."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -31,7 +32,7 @@ from mercato.storm.wire import NoAnswer, Wire
 from mercato.storm.wiring import Wiring
 
 DRIVE_S_MAX: Final = 180.0  # after the faults; then what is not answered never will be
-QUIET_S_MAX: Final = 180.0
+STUCK_S_MAX: Final = 60.0  # nothing gets less for so long: it never will be quiet
 POLL_S: Final = 0.5
 DATABASE: Final = "ecommerce"
 
@@ -123,8 +124,8 @@ class Storm:
         due = {o.order_id for o in book.acknowledged() if o.acknowledged_s <= faults_s}
         late: int | None = None
         settled_s = quiet_s = None
-        driven_s = 0.0
-        while quiet_s is None and (not driven_s or self.now_s < driven_s + QUIET_S_MAX):
+        driven_s, least, less_s = 0.0, math.inf, 0.0
+        while quiet_s is None and (not driven_s or self.now_s < less_s + STUCK_S_MAX):
             await asyncio.sleep(POLL_S)
             self.phase = "settling" if driving.done() else "calm, orders go on"
             driven_s = driven_s or (driving.result() if driving.done() else 0.0)
@@ -136,8 +137,10 @@ class Storm:
                 continue
             if driven_s and not waiting.orders:
                 settled_s = settled_s or self.now_s
-            if driven_s and waiting.nothing:
+            if driven_s and not waiting.all:
                 quiet_s = self.now_s
+            if not driven_s or waiting.all < least:
+                least, less_s = waiting.all, self.now_s
         if late is None:
             late = await _undecided(base, due)
         return Times(faults_s, driven_s, settled_s, quiet_s, late)
