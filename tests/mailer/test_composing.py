@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
 
@@ -79,6 +80,12 @@ def test_a_written_mail_is_sent_exactly_as_given(compose: Composer) -> None:
     assert body(message, "html") == html
     assert body(message, "plain") == "Sale!\n\n{{ 7*7 }} {% x %} & é\n"
     assert message["Subject"] == "Sale ünd more"
+
+
+def test_a_shop_may_have_any_name() -> None:
+    message = read(Composer(Address("Müller & Söhne, Köln", addr_spec="shop@a.example")), a_mail())
+    assert message["From"] == '"Müller & Söhne, Köln" <shop@a.example>'
+    assert message["From"].addresses[0].addr_spec == "shop@a.example"
 
 
 def test_the_same_mail_is_the_same_bytes(compose: Composer) -> None:

@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.header import Header
 from email.headerregistry import Address
-from email.message import Message
 from email.parser import BytesHeaderParser
-from email.policy import compat32
-from email.utils import format_datetime, getaddresses
+from email.utils import format_datetime, formataddr, getaddresses
 from importlib import resources
 from typing import Any, Final
 
@@ -43,7 +41,10 @@ REASONS: Final = {
     "invalid_event": "we could not process it",
 }
 
-_POLICY: Final = compat32.clone(linesep="\r\n", mangle_from_=False, raise_on_defect=True)
+BOUNDARY: Final = "=_mercato"
+CRLF: Final = "\r\n"
+LINE_MAX: Final = 78  # RFC 5322, 2.1.1
+
 _INCLUDE: Final = re.compile(r"<!-- (\S+) -->")
 
 
@@ -74,7 +75,7 @@ class Composer:
         violations = tuple(head_violations(mail.to_email, subject))
         if violations:
             raise Invalid("the mail's head cannot be written", violations)
-        content = self._message(mail, subject, text, html).as_bytes(policy=_POLICY)
+        content = self._content(mail, subject, text, html)
         _count_head(content, mail.to_email)
         return Letter(self._sender.addr_spec, mail.to_email, content)
 
@@ -90,29 +91,37 @@ class Composer:
         }
         return subject, self._html[name].render(values), self._text[name].render(values)
 
-    def _message(self, mail: Mail, subject: str, text: str, html: str) -> Message:
-        message = Message(policy=_POLICY)
-        message["From"] = str(self._sender)
-        message["To"] = str(Address(addr_spec=mail.to_email))
-        message["Subject"] = Header(subject, "us-ascii" if subject.isascii() else "utf-8")  # type: ignore[assignment]
-        message["Date"] = format_datetime(mail.created_at)
-        message["Message-ID"] = f"<{mail.message_id}>"
-        message["Auto-Submitted"] = "auto-generated"
-        message["MIME-Version"] = "1.0"
-        # no line of a quoted-printable part can begin with `=_`
-        message.add_header("Content-Type", "multipart/alternative", boundary="=_mercato")
-        message.attach(_part("plain", text))
-        message.attach(_part("html", html))
-        return message
+    def _content(self, mail: Mail, subject: str, text: str, html: str) -> bytes:
+        head = {
+            "From": formataddr((self._sender.display_name, self._sender.addr_spec)),
+            "To": str(Address(addr_spec=mail.to_email)),
+            "Subject": subject,
+            "Date": format_datetime(mail.created_at),
+            "Message-ID": f"<{mail.message_id}>",
+            "Auto-Submitted": "auto-generated",
+            "MIME-Version": "1.0",
+            # no line of a quoted-printable part can begin with `=_`
+            "Content-Type": f'multipart/alternative; boundary="{BOUNDARY}"',
+        }
+        lines = [*(_field(name, value) for name, value in head.items()), ""]
+        for kind, part in (("plain", text), ("html", html)):
+            lines += (f"--{BOUNDARY}", f'Content-Type: text/{kind}; charset="utf-8"')
+            lines += ("Content-Transfer-Encoding: quoted-printable", "", _quoted(part))
+        return "\r\n".join((*lines, f"--{BOUNDARY}--", "")).encode("ascii")
 
 
-def _part(kind: str, text: str) -> Message:
-    part = Message(policy=_POLICY)
-    part["Content-Type"] = f'text/{kind}; charset="utf-8"'
-    part["Content-Transfer-Encoding"] = "quoted-printable"
+def _field(name: str, value: str) -> str:
+    """Returns a field of the head; one that is long or not plain ASCII is encoded (RFC 2047)."""
+    if value.isascii() and value.isprintable() and len(name) + len(value) <= LINE_MAX - 2:
+        return f"{name}: {value}"
+    charset = "us-ascii" if value.isascii() else "utf-8"
+    return f"{name}: {Header(value, charset, header_name=name).encode(linesep=CRLF)}"
+
+
+def _quoted(text: str) -> str:
+    """Returns `text` quoted-printable (RFC 2045, 6.7), in lines that end in CRLF."""
     plain = re.sub(r"\r\n?", "\n", text).encode(errors="replace")
-    part.set_payload(binascii.b2a_qp(plain, istext=True).decode("ascii"))
-    return part
+    return binascii.b2a_qp(plain, istext=True).decode("ascii").replace("\n", CRLF)
 
 
 def _count_head(content: bytes, recipient: str) -> None:
