@@ -55,6 +55,7 @@ _ALERT: Final = (
     ("grpc.keepalive_time_ms", 1_000),
     ("grpc.keepalive_timeout_ms", 1_000),
     ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.ping_timeout_ms", 1_000),  # of other pings: a keepalive waits for them
 )
 
 Answer = TypeVar("Answer")
