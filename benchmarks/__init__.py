@@ -1,0 +1,1 @@
+"""Programs that measure; each starts a platform of its own. `make bench` runs them."""
