@@ -12,12 +12,13 @@ from rich.progress import Progress, TextColumn
 
 from mercato import backup as backups
 from mercato.backup import Manifest, Tell
-from mercato.cli.offline import patient, resting
+from mercato.cli.offline import patient, resting, rests
 from mercato.cli.shop import found
 from mercato.cli.terminal import DataDir, Json, console, errors, say_json
 from mercato.embedded import state
 from mercato.embedded.errors import NotRunning
 from mercato.embedded.settings import Given
+from mercato.embedded.size import CLUSTER, SINGLE
 from mercato.kernel.clock import rfc3339
 from mercato.platform.settings import StoreSettings, load
 
@@ -58,7 +59,7 @@ async def _stores(data_dir: Path) -> AsyncIterator[StoreSettings]:
     if known is not None and known.alive:
         yield found(StoreSettings, data_dir)
         return
-    if not load(Given).mongo_uri and not (data_dir / "mongo").is_dir():
+    if not load(Given).mongo_uri and not rests(data_dir, SINGLE, CLUSTER):
         raise NotRunning(f"there is no Mercato in {data_dir}", "name its folder with --data-dir")
     async with resting(data_dir) as s:
         yield s

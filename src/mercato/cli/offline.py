@@ -13,6 +13,7 @@ from mercato.cli.stores import REMEDY
 from mercato.embedded import doctor
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.settings import Given
+from mercato.embedded.size import CLUSTER, SINGLE, Size
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Document, Store
 from mercato.platform.settings import StoreSettings, load
@@ -31,9 +32,15 @@ async def resting(data_dir: Path) -> AsyncIterator[StoreSettings]:
     if given.mongo_uri:
         yield load(StoreSettings)
         return
-    doctor.insist(data_dir, given)
-    async with Platform.open(data_dir, services=(), given=given) as platform:
+    size = CLUSTER if rests(data_dir, CLUSTER) else SINGLE
+    doctor.insist(data_dir, given, size)
+    async with Platform.open(data_dir, services=(), given=given, size=size) as platform:
         yield load(StoreSettings, platform.environment)
+
+
+def rests(data_dir: Path, *sizes: Size) -> bool:
+    """Whether the folder holds the database of a platform of one of these sizes."""
+    return any((data_dir / size.servers("mongo")[0]).is_dir() for size in sizes)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from mercato.platform.mongo import Store
 from mercato.platform.settings import StoreSettings
 
 WAITING = (State.NEW, State.DOT)
+FINDINGS_SHOWN_MAX = 20
 DOUBT = "restored from a backup: it may have gone out since"
 
 
@@ -140,7 +141,7 @@ def _tell(outcome: Outcome) -> None:
     if outcome.parked_mails:
         doubt = "may have gone out since: mercato mail parked"
         console.print(f"{outcome.parked_mails} mails {doubt}")
-    for each in outcome.findings:
+    for each in outcome.findings[:FINDINGS_SHOWN_MAX]:
         console.print(one_line(f"{each.severity}: {each.check} {each.subject}: {each.detail}"))
     holds = "every promise holds" if outcome.holds else "the backup was not in order"
     console.print(f"verified: {holds}")
