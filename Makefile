@@ -14,7 +14,7 @@ EVERYTHING := $(VENV)/.everything
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test storm simulate prove check fmt proto lock
+.PHONY: help setup run test storm simulate mutants prove check fmt proto lock
 
 help: ## List the targets
 	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-6s  %s\n", $$1, $$2 }' \
@@ -30,6 +30,9 @@ test: $(EVERYTHING) ## Run every test against the real servers (ARGS="tests/orde
 
 prove: $(EVERYTHING) ## Prove each guarantee at its full size (ARGS="-k g10"; PROOF_SCALE=0.1)
 	@$(BIN)/python -m pytest tests/proof $(ARGS)
+
+mutants: $(EVERYTHING) ## Put faults into copies of the platform and show what finds each
+	@$(BIN)/python -m tests.mutants
 
 simulate: $(EVERYTHING) ## Run the order protocol under seeded faults (SEEDS=10000; SEED=7 shows one)
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))

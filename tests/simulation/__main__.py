@@ -14,15 +14,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one, and show what happened")
     parser.add_argument("--seeds", type=int, default=1000, help="how many to run")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--until-found", action="store_true", help="stop at the first finding")
     given = parser.parse_args()
     if given.seed is not None:
         outcome = simulate(given.seed)
         _show(outcome)
         return bool(outcome.findings)
-    return _many(given.first, given.seeds)
+    return _many(given.first, given.seeds, until_found=given.until_found)
 
 
-def _many(first: int, count: int) -> int:
+def _many(first: int, count: int, *, until_found: bool) -> int:
     gc.freeze()  # modules stay: not to be looked at again and again
     started, bad = time.process_time(), []
     for seed in range(first, first + count):
@@ -30,6 +31,8 @@ def _many(first: int, count: int) -> int:
         if outcome.findings:
             bad.append(outcome)
             _say(f"seed {seed}: {len(outcome.findings)} findings, the first: {outcome.findings[0]}")
+            if until_found:
+                return 1
     taken_s = time.process_time() - started
     pace = f"{count / taken_s * 60:.0f} a minute on one core"
     _say(f"{count} seeds in {taken_s:.1f} s of CPU, {pace}, {len(bad)} bad")

@@ -94,14 +94,15 @@ class Shop:
         if chance.random() < 0.3:
             await asyncio.sleep(chance.choice((0.0, 0.01, 0.5, 3.0)))
             await self._steal(order_id)
-        doing = chance.random()
-        pause_s = chance.choice((0.0, 0.0, 0.01, 0.3, 1.5, 4.0))
-        if doing < 0.35:
-            await asyncio.sleep(pause_s)
-            await self._set(wish, order_id, "CANCELLED", Caller(wish.user_id, "customer"))
-        if doing < 0.1 or 0.35 < doing < 0.7:
-            await asyncio.sleep(chance.choice((0.0, pause_s)))
-            await self._set(wish, order_id, "COMPLETED", ADMIN)
+        cancels = (wish, order_id, "CANCELLED", Caller(wish.user_id, "customer"))
+        completes = (wish, order_id, "COMPLETED", ADMIN)
+        doings = chance.choice(
+            ((), (), (cancels,), (cancels,), (completes,), (completes,), (cancels, completes),
+             (completes, cancels))
+        )  # fmt: skip
+        for doing in doings:
+            await asyncio.sleep(chance.choice((0.0, 0.0, 0.01, 0.3, 1.5, 4.0)))
+            await self._set(*doing)
 
     async def _place(self, wish: Wish, start_s: float) -> None:
         await asyncio.sleep(start_s)
