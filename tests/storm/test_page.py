@@ -25,7 +25,8 @@ def report(*claims: Claim, quiet_s: float | None = 7.0) -> Report:
         times=Times(5.0, 6.0, 6.5 if quiet_s else None, quiet_s, 0),
         acknowledged=100, acknowledged_during_faults=80, orders_a_second=16.7,
         accept_ms={"p50": 10.0, "p99": 90.0}, request_ms={"p50": 9.0, "p99": 50.0},
-        states={"PENDING RESERVED": 100}, mails=101, mails_parked=1, statuses={"201": 100},
+        states={"PENDING RESERVED": 100}, mails=101, mails_parked=1, told_again=3,
+        statuses={"201": 100},
         unanswered_tries={}, faults={"kill order": 1}, restarts=1, happened=HAPPENED,
         seconds=[Second(10, 5.0, 9.0, 1, 2), Second(0, None, None, None, None)] * 4,
     )  # fmt: skip

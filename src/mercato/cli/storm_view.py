@@ -120,7 +120,8 @@ def _figures(report: Report) -> list[tuple[str, str]]:
         ("request", f"p50 {request['p50']:g} ms, p99 {request['p99']:g} ms, answered at once"),
         ("accept", f"p50 {accept['p50']:g} ms, p99 {accept['p99']:g} ms, with all repeats"),
         ("settled", f"{settled} the last fault or answer; quiet {quiet}"),
-        ("mails", f"{report.mails:,}, {report.mails_parked} of them parked for a while"),
+        ("mails", f"{report.mails:,}, {report.mails_parked} of them parked for a while; "
+         f"{report.told_again:,} facts and mails told once more"),
         ("answers", ", ".join(f"{n:,} x {status}" for status, n in report.statuses.items())),
         ("repeated", ", ".join(f"{n:,} x {why}" for why, n in report.unanswered_tries.items())),
         ("faults", f"{len(report.happened)}, {report.restarts} restarts of services: "

@@ -1,6 +1,7 @@
 """Brings a schedule's faults about, one after the other or several at once, and keeps a record."""
 
 import asyncio
+import math
 import signal
 import time
 from collections import defaultdict
@@ -24,6 +25,9 @@ TAKES_HOLD_S_MAX: Final = 5.0
 LOOK_S: Final = 0.05
 # One at a time for each target: what is being wiped is not killed meanwhile.
 _OF_PROCESSES: Final = ("kill", "stop", "wipe", "flush")
+# What placing an order needs; each has worked for so long before one of them is killed.
+_PATH: Final = ("gateway", "order", "inventory")
+WORKED_S: Final = 1.0
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -39,8 +43,9 @@ class Happened(msgspec.Struct, frozen=True):
 class Faults:
     """What goes wrong with one platform."""
 
-    def __init__(self, platform: Platform, wiring: Wiring) -> None:
+    def __init__(self, platform: Platform, wiring: Wiring, nurse: "Nurse") -> None:
         self._platform = platform
+        self._nurse = nurse
         self._wiring = wiring
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._began = time.monotonic()
@@ -75,8 +80,10 @@ class Faults:
         return self._platform.parts()[part].process is not None
 
     async def _kill(self, fault: Fault) -> bool:
-        """Only what works: else a slow machine would never see a service come up again."""
-        if self._platform.parts()[fault.target].phase != "ready":
+        """Kills a service only while orders can be placed: else a slow machine never would."""
+        path = (*_PATH, fault.target) if fault.target in _PATH else (fault.target,)
+        needed = path if fault.group == "services" else ()
+        if not (self._runs(fault.target) and all(map(self._nurse.has_worked, needed))):
             return False
         self._platform.kill(fault.target, signal.SIGKILL)
         return True
@@ -158,9 +165,18 @@ class Nurse:
         self.platform: Platform | None = None
         self.restarts = 0
         self._tasks = Tasks()
+        self._ready: dict[str, float] = {}
+
+    def has_worked(self, name: str) -> bool:
+        """Whether a part works, and has done so for a moment."""
+        return time.monotonic() - self._ready.get(name, math.inf) > WORKED_S
 
     def tell(self, name: str, phase: Phase, detail: str) -> None:
         """Fits `Platform.open`."""
+        if phase == "ready":
+            self._ready[name] = time.monotonic()
+        else:
+            self._ready.pop(name, None)
         if phase == "restarting" and self.platform is not None:
             self.restarts += name in SERVICES
             self._tasks.start(self._start(self.platform, name))

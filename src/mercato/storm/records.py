@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from mercato.platform.mongo import Document
+from mercato.storm.observer import OUTBOXES
 
 HEAD_BYTES: Final = 8_192
 _MESSAGE_ID: Final = re.compile(rb"^Message-ID:\s*<?([^>\s]+)>?\s*$", re.IGNORECASE | re.MULTILINE)
@@ -69,6 +71,7 @@ class Records:
     delivered: Counter[str]  # the mailbox: how often it has each Message-ID
     recipients: Mapping[str, str]  # whom each was delivered to
     dead_letters: int
+    told_again: int = 0  # facts and mails: beyond once each, by their outbox rows
 
 
 async def read(database: AsyncDatabase[Document], mailbox: Path) -> Records:
@@ -80,7 +83,14 @@ async def read(database: AsyncDatabase[Document], mailbox: Path) -> Records:
     mails = {m["message_id"]: m["state"] async for m in database.mails.find()}
     delivered, recipients = _messages(mailbox)
     dead = await database.dead_letters.count_documents({})
-    return Records(orders, reservations, moves, stock, mails, delivered, recipients, dead)
+    again = sum([await _told_again(database[name]) for name in OUTBOXES])
+    return Records(orders, reservations, moves, stock, mails, delivered, recipients, dead, again)
+
+
+async def _told_again(rows: AsyncCollection[Document]) -> int:
+    sums = {"$group": {"_id": None, "told": {"$sum": "$emission"}, "rows": {"$sum": 1}}}
+    found = await (await rows.aggregate([sums])).to_list()
+    return sum(each["told"] - each["rows"] for each in found)
 
 
 def _messages(mailbox: Path) -> tuple[Counter[str], dict[str, str]]:

@@ -51,6 +51,7 @@ class Report(msgspec.Struct, frozen=True):
     states: dict[str, int]
     mails: int
     mails_parked: int
+    told_again: int  # facts and mails, beyond once each
     statuses: dict[str, int]
     unanswered_tries: dict[str, int]
     faults: dict[str, int]

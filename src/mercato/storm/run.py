@@ -88,7 +88,7 @@ class Storm:
     ) -> Times:
         o = self.options
         plan = schedule.draw(o.seed, o.faults_s, o.groups)
-        observer, faults = Observer(base, book.hot), Faults(platform, wiring)
+        observer, faults = Observer(base, book.hot), Faults(platform, wiring, self._nurse)
         await observer.prepare()
         clients = Clients(
             book, port, orders=o.orders, spread_s=o.faults_s, count=o.clients, seed=o.seed
@@ -171,6 +171,7 @@ class Storm:
             states=_states(records),
             mails=sum(records.delivered.values()),
             mails_parked=len(observer.seen.parked),
+            told_again=records.told_again,
             statuses={str(status): n for status, n in sorted(book.statuses.items())},
             unanswered_tries=dict(book.failures),
             faults=count_faults(faults.happened),
