@@ -13,13 +13,15 @@ WIDTH, LEFT, RIGHT = 1120, 112, 16
 PLOT: Final = WIDTH - LEFT - RIGHT
 LATENCY_MS_MIN, LATENCY_MS_MAX = 10.0, 30_000.0
 LANE: Final = 20
+FAULTS_SHARE: Final = 0.6
+TICK: Final = 64  # pixels
 GAP: Final = 34
 SERVERS: Final = ("mongo", "nats", "redis", "mailbox", "smtp")
 
 
 def draw(report: Report) -> str:
     """Returns the SVG element; its colours are classes that the page's style sheet knows."""
-    x = _Axis(max(len(report.seconds), 1))
+    x = _Axis(max(len(report.seconds), 1), report.times.faults_s)
     parts: list[str] = []
     top = 24
     for height, panel in ((110, _orders), (110, _latency), (90, _waiting)):
@@ -35,20 +37,44 @@ def draw(report: Report) -> str:
 
 
 class _Axis:
-    """Seconds to pixels."""
+    """Seconds to pixels. The time of the faults has FAULTS_SHARE of the width at the least; what
+    comes after it then runs faster.
+    """
 
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, seconds: int, faults_s: float) -> None:
         self.seconds = seconds
+        self.faults_s = min(faults_s, seconds)
+        after_s = seconds - self.faults_s
+        self._share = max(FAULTS_SHARE, self.faults_s / seconds) if after_s else 1.0
+        self._scale = PLOT * self._share / self.faults_s
+        self._scale_after = PLOT * (1 - self._share) / after_s if after_s else 0.0
 
     def __call__(self, second: float) -> float:
-        return round(LEFT + PLOT * min(second, self.seconds) / self.seconds, 1)
+        second = min(second, self.seconds)
+        after_s = max(second - self.faults_s, 0.0)
+        return round(LEFT + (second - after_s) * self._scale + after_s * self._scale_after, 1)
+
+    def ticks(self) -> list[int]:
+        """Returns round seconds, at least TICK pixels apart, the end of the faults among them."""
+        steps = (1, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200, 36_000)
+        slow = next(step for step in steps if step * self._scale >= TICK)
+        ticks = list(range(0, int(self.faults_s), slow))
+        if ticks and self(self.faults_s) - self(ticks[-1]) < TICK / 2:
+            ticks.pop()
+        last = round(self.faults_s)
+        if not self._scale_after:
+            return [*ticks, last]
+        fast = next((step for step in steps if step * self._scale_after >= TICK), steps[-1])
+        first = (last // fast + 1) * fast
+        first += fast if self(first) - self(last) < TICK / 2 else 0
+        return [*ticks, last, *range(first, self.seconds + 1, fast)]
 
 
 def _orders(report: Report, x: _Axis, top: int, height: int) -> Iterator[str]:
     most = max((each.acknowledged for each in report.seconds), default=0) or 1
     yield from _heading(top, "orders / s", [(0, "0"), (1, str(most))], height)
-    width = max(PLOT / x.seconds - 1, 0.5)
     for second, each in enumerate(report.seconds):
+        width = max(x(second + 1) - x(second) - 1, 0.5)
         tall = round(height * each.acknowledged / most, 1)
         yield (
             f'<rect class="orders" x="{x(second)}" y="{top + height - tall}" width="{width:.1f}" '
@@ -137,11 +163,10 @@ def _told(fault: Happened) -> str:
 
 
 def _grid(x: _Axis, bottom: int) -> Iterator[str]:
-    step = next(s for s in (5, 10, 30, 60, 300, 1800, 36_000) if x.seconds / s <= 20)
-    for second in range(0, x.seconds + 1, step):
+    for second in x.ticks():
         at = x(second)
         yield f'<line class="rule" x1="{at}" x2="{at}" y1="24" y2="{bottom}"/>'
-        label = f"{second} s" if step < 60 else f"{second // 60} min"
+        label = f"{second} s" if second < 300 else f"{second // 60}:{second % 60:02d} min"
         yield f'<text class="tick" x="{at}" y="{bottom + 18}" text-anchor="middle">{label}</text>'
 
 
