@@ -5,8 +5,8 @@ from collections import Counter
 from mercato.storm.book import Book, Customer, Placed, Product, Restock
 from mercato.storm.records import Move, Order, Records, Reservation
 
-ADMIN = Customer("staff1", "admin@shop.example", "")
-ANN = Customer("user1", "ann@shop.example", "")
+ADMIN = Customer("staff1", "admin@shop.example", "", "")
+ANN = Customer("user1", "ann@shop.example", "", "")
 DOMAIN = "@mercato.example"
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 Lines = Mapping[str, int]  # units by product id
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Customer:
-    """An account that the storm has made; `token` is its access token."""
+    """An account; its access token is renewed in a storm that lasts longer than tokens do."""
 
     id: str
     email: str
+    password: str = field(repr=False)
     token: str = field(repr=False)
 
 

@@ -99,10 +99,10 @@ class Clients:
 
     async def _ask_for(self, wire: Wire, order: Placed) -> Answer:
         items = [{"product_id": p, "quantity": q} for p, q in order.lines.items()]
-        body, token = {"items": items}, order.customer.token
         return await self._insist(
-            wire, "POST", "/api/orders", token=token, key=order.key, body=body, placed=order
-        )
+            wire, "POST", "/api/orders", by=order.customer, key=order.key, body={"items": items},
+            placed=order,
+        )  # fmt: skip
 
     def _wanted(self) -> dict[str, int]:
         if self._random.random() < HOT:
@@ -143,7 +143,7 @@ class Clients:
 
     async def _set_status(self, wire: Wire, order: Placed, by: Customer, status: str) -> Answer:
         path, body = f"/api/orders/{order.order_id}/status", {"status": status}
-        return await self._insist(wire, "PUT", path, token=by.token, body=body)
+        return await self._insist(wire, "PUT", path, by=by, body=body)
 
     async def _repeat(self, wire: Wire, order: Placed, first: Answer) -> None:
         """Sends an answered order once more: the same key must get the same bytes."""
@@ -158,15 +158,15 @@ class Clients:
         restock = Restock(new_id(), product, self._random.randint(1, 20))
         self._book.restocks.append(restock)
         body = {"delta": restock.delta, "reason": "delivered"}
-        path, token = f"/api/inventory/{product}/stock", self._admin.token
-        answer = await self._insist(wire, "POST", path, token=token, key=restock.key, body=body)
+        path = f"/api/inventory/{product}/stock"
+        answer = await self._insist(wire, "POST", path, by=self._admin, key=restock.key, body=body)
         if answer.status == 200:
             restock.acknowledged_s = self.now_s
         else:
             self._book.contradict(f"a restock was answered {answer.status}: {answer.body[:200]!r}")
 
     async def _insist(
-        self, wire: Wire, method: str, path: str, *, token: str, key: str = "", body: object,
+        self, wire: Wire, method: str, path: str, *, by: Customer, key: str = "", body: object,
         placed: Placed | None = None,
     ) -> Answer:  # fmt: skip
         """Repeats a request until it is answered by more than `not now`."""
@@ -176,7 +176,7 @@ class Clients:
                 placed.tries += 1
             asked = time.monotonic()
             try:
-                answer = await wire.call(method, path, token=token, key=key, body=body)
+                answer = await wire.call(method, path, token=by.token, key=key, body=body)
             except NoAnswer as failure:
                 self._book.failures[str(failure)] += 1
             else:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from mercato.embedded.errors import PlatformError
@@ -16,6 +17,7 @@ HOT_SHARE: Final = 0.10  # of the orders can have the hot product: a third as ma
 COLD_SHARE: Final = 0.08
 TRIES_MAX: Final = 40
 RETRY_S: Final = 0.25
+RENEW_S: Final = 600.0  # a sixth of a token's life
 PASSWORD: Final = "a long pass phrase for a storm"  # noqa: S105
 
 
@@ -40,11 +42,28 @@ async def open_shop(port: int, logins: Mapping[str, str], orders: int, clients: 
         wire.close()
 
 
+async def renew(book: Book, port: int) -> None:
+    """Logs everybody in again and again, for ever; a round that fails is for the next one."""
+    wire = Wire(port)
+    try:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            for account in (*book.staff, *book.customers):
+                with suppress(PlatformError):
+                    account.token = await _token(wire, account.email, account.password)
+    finally:
+        wire.close()
+
+
 async def _login(wire: Wire, email: str, password: str) -> Customer:
+    token = await _token(wire, email, password)
+    me = (await _ask(wire, "GET", "/api/users/me", None, 200, token)).json()
+    return Customer(me["id"], email, password, token)
+
+
+async def _token(wire: Wire, email: str, password: str) -> str:
     body = {"email": email, "password": password}
-    told = (await _ask(wire, "POST", "/api/users/authenticate", body, 200)).json()
-    me = (await _ask(wire, "GET", "/api/users/me", None, 200, told["token"])).json()
-    return Customer(me["id"], email, told["token"])
+    return str((await _ask(wire, "POST", "/api/users/authenticate", body, 200)).json()["token"])
 
 
 async def _register(wire: Wire) -> Customer:

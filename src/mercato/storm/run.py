@@ -24,14 +24,15 @@ from mercato.storm.book import Book
 from mercato.storm.clients import Clients
 from mercato.storm.faults import Faults, Nurse
 from mercato.storm.observer import Observer, database
-from mercato.storm.opening import open_shop
+from mercato.storm.opening import open_shop, renew
 from mercato.storm.records import Records
 from mercato.storm.report import Options, Report, count_faults, percentiles_ms, timeline
 from mercato.storm.verdict import Looks, Times, judge
 from mercato.storm.wire import NoAnswer, Wire
 from mercato.storm.wiring import Wiring
 
-DRIVE_S_MAX: Final = 180.0  # after the faults; then what is not answered never will be
+# What is not answered so long after the faults never will be: time, and orders a second.
+DRIVE_S_MAX, PACE_MIN = 120.0, 20
 STUCK_S_MAX: Final = 60.0  # nothing gets less for so long: it never will be quiet
 POLL_S: Final = 0.5
 DATABASE: Final = "ecommerce"
@@ -98,18 +99,22 @@ class Storm:
         loop = asyncio.get_running_loop()
         watching = loop.create_task(observer.run(clients.began))
         driving = loop.create_task(self._to_the_end(clients))
+        renewing = loop.create_task(renew(book, port))
         try:
             await faults.run(plan, clients.began)
             await asyncio.sleep(max(0.0, o.faults_s - self.now_s))
             faults_s = self.now_s
-            settling = loop.create_task(self._settle(base, book, observer, driving, faults_s))
-            return await settling
+            times = await self._settle(base, book, observer, driving, faults_s)
+            if watching.done():
+                watching.result()  # an observer that has failed has seen nothing
+            return times
         finally:
-            await end([watching, driving])
+            await end([watching, driving, renewing])
 
     async def _to_the_end(self, clients: Clients) -> float:
+        o = self.options
         try:
-            async with asyncio.timeout(self.options.faults_s + DRIVE_S_MAX):
+            async with asyncio.timeout(o.faults_s + DRIVE_S_MAX + o.orders / PACE_MIN):
                 await clients.run()
         except TimeoutError:
             pass
