@@ -87,10 +87,14 @@ class Load:
             self.failed_writes.append(f"{answer.status_code} {answer.text[:200]}")
 
     async def _read(self) -> None:
-        if random.random() < 0.5:
-            path = f"/api/inventory/{random.choice(self.products)}"
-        else:
-            path = f"/api/orders/{random.choice(self.placed[-RECENT:])}"
+        path = random.choice(
+            (
+                f"/api/inventory/{random.choice(self.products)}",
+                f"/api/orders/{random.choice(self.placed[-RECENT:])}",
+                "/api/inventory?limit=5",  # lists come from the database, whatever is cached
+                "/api/orders?limit=5",
+            )
+        )
         began = time.monotonic()
         self.reads += 1
         try:
