@@ -14,7 +14,7 @@ from mercato.kernel.identity import new_id
 from mercato.platform.bus import Bus, Delivery, Letter
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
-from tests.backup.test_backup import mercato
+from tests.backup.folders import mercato
 from tests.proof.figures import Crowd, Figures, percentile, sized
 from tests.story.shop import Shop, eventually
 

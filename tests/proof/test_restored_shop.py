@@ -13,7 +13,7 @@ from bson import ObjectId
 from mercato.audit import verify
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
-from tests.backup.test_backup import mercato
+from tests.backup.folders import mercato
 from tests.proof.figures import Figures
 from tests.story.shop import Customer, Shop, eventually
 
