@@ -88,9 +88,14 @@ async def read(database: AsyncDatabase[Document], mailbox: Path) -> Records:
 
 
 async def _told_again(rows: AsyncCollection[Document]) -> int:
-    sums = {"$group": {"_id": None, "told": {"$sum": "$emission"}, "rows": {"$sum": 1}}}
+    """A row that waits for an answer carries the number of its next emission, others that of the
+    last.
+    """
+    once = {"$cond": ["$answered", 2, 1]}
+    beyond = {"$max": [{"$subtract": ["$emission", once]}, 0]}
+    sums = {"$group": {"_id": None, "again": {"$sum": beyond}}}
     found = await (await rows.aggregate([sums])).to_list()
-    return sum(each["told"] - each["rows"] for each in found)
+    return sum(each["again"] for each in found)
 
 
 def _messages(mailbox: Path) -> tuple[Counter[str], dict[str, str]]:
