@@ -35,6 +35,7 @@ from mercato.storm.wiring import Wiring
 DRIVE_S_MAX, PACE_MIN = 120.0, 20
 STUCK_S_MAX: Final = 60.0  # nothing gets less for so long: it never will be quiet
 POLL_S: Final = 0.5
+ASK_MAX: Final = 10
 DATABASE: Final = "ecommerce"
 
 
@@ -197,15 +198,24 @@ async def _stale(port: int, book: Book, records: Records) -> list[str]:
     wire, wrong = Wire(port), []
     try:
         for product in book.products:
-            try:
-                shown = (await wire.call("GET", f"/api/inventory/{product}")).json()["stock"]
-            except NoAnswer:
-                shown = None
+            shown = await _shown(wire, product)
             if shown != records.stock[product]:
-                wrong.append(product)
+                wrong.append(f"{product} ({shown} for {records.stock[product]})")
     finally:
         wire.close()
     return wrong
+
+
+async def _shown(wire: Wire, product: str) -> int | None:
+    for _ in range(ASK_MAX):
+        try:
+            answer = await wire.call("GET", f"/api/inventory/{product}")
+        except NoAnswer:
+            continue
+        if answer.status == 200:
+            return int(answer.json()["stock"])
+        await asyncio.sleep(POLL_S)
+    return None
 
 
 async def _audit(uri: str) -> list[str]:
