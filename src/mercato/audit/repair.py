@@ -81,8 +81,10 @@ class Repair:
             order = await self._find("orders", mend.subject, session)
             if order is None:
                 return None
-            if mend.what == OrderCreated.subject and await self._taken(mend.subject, session):
-                return None  # inventory would take the units, and enter them, twice
+            if await self._find("reservations", mend.subject, session) is None:
+                if mend.what == OrderCreated.subject and await self._moves(mend.subject, session):
+                    return None  # inventory would take the units, and enter them, twice
+                await self._forget_answers(mend.subject, session)
             row = outbox.tell(_fact(order, mend.what), trace={})
             await Outbox(self._store["order_outbox"]).add_again([row], session)
             return row
@@ -207,9 +209,10 @@ class Repair:
         }
         return entries_due(columns), there
 
-    async def _taken(self, order_id: str, session: Session) -> bool:
-        reservation = await self._find("reservations", order_id, session)
-        return reservation is None and bool(await self._moves(order_id, session))
+    async def _forget_answers(self, order_id: str, session: Session) -> None:
+        """Makes way for inventory's first answer: it remembers none, but closed rows stay a day."""
+        answers = {"_id": {"$regex": f"^{order_id}:stock"}, "not_before": {"$exists": False}}
+        await self._store["inventory_outbox"].delete_many(answers, session=session)
 
     async def _add(self, entries: Sequence[Document], session: Session) -> bool:
         if entries:

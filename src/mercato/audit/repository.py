@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
+import pymongo
 from bson import ObjectId
 from pymongo.errors import OperationFailure
 
@@ -21,6 +22,7 @@ from mercato.platform.outbox import KINDS
 from mercato.platform.settings import SettingsError
 
 BATCH: Final = 1000
+REACH_S: Final = 3.0
 OUTBOXES: Final = ("order_outbox", "inventory_outbox", "user_outbox")
 ID_LENGTH: Final = 24
 _END: Final = "~"  # after every id
@@ -58,7 +60,8 @@ class Snapshot:
     @asynccontextmanager
     async def open(cls, store: Store) -> "AsyncIterator[Snapshot]":
         """Gives one instant; raises SettingsError where MongoDB cannot show one."""
-        hello = await store.client.admin.command("hello")
+        with pymongo.timeout(REACH_S):  # what can be repeated is, for as long as it may take
+            hello = await store.client.admin.command("hello")
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise SettingsError(
                 "MONGO_URI leads to a standalone mongod, which cannot show all collections at one "
@@ -66,7 +69,8 @@ class Snapshot:
             )
         try:
             async with store.client.start_session(snapshot=True) as session:
-                await store["orders"].find_one({}, {"_id": 1}, session=session)  # sets the time
+                with pymongo.timeout(REACH_S):  # the first read sets the instant
+                    await store["orders"].find_one({}, {"_id": 1}, session=session)
                 yield cls(store, session, hello["localTime"].replace(tzinfo=UTC))
         except OperationFailure as failure:
             if failure.code == _TOO_OLD:
