@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,17 @@ from tests.story.shop import Customer, Shop, eventually
 
 SETTLED, WAITING, LATER = 40, 30, 20
 pytestmark = pytest.mark.timeout(300)
+
+
+@dataclass(frozen=True)
+class Day:
+    """Orders before the backup, under way at its moment, and placed after it."""
+
+    buyer: Customer
+    product: str
+    settled: list[str]
+    waiting: list[str]
+    later: list[str]
 
 
 @asynccontextmanager
@@ -49,10 +61,8 @@ async def all_told(shop: Shop, orders: list[str]) -> bool:
     return await shop.database.order_outbox.count_documents(rows) == len(orders)
 
 
-async def test_orders_under_way_settle_and_what_came_later_never_was(
-    tmp_path: Path, figures: Figures
-) -> None:
-    home, folder = tmp_path / "shop", tmp_path / "backup"
+async def a_day(home: Path, folder: Path) -> Day:
+    """Trades, is backed up in the middle of it, and ends with everything told and not taken."""
     async with opened(home) as shop:
         buyer, product = await shop.register("restored"), await shop.add_product(1_000)
         settled = await place(shop, buyer, product, SETTLED)
@@ -67,21 +77,28 @@ async def test_orders_under_way_settle_and_what_came_later_never_was(
         await shop.platform.stop("inventory")
         await shop.platform.start("nats")  # where everything waits now, told and not taken
         await eventually(lambda: all_told(shop, waiting + later), 30, "orders are not told")
+    return Day(buyer, product, settled, waiting, later)
 
+
+async def test_orders_under_way_settle_and_what_came_later_never_was(
+    tmp_path: Path, figures: Figures
+) -> None:
+    home, folder = tmp_path / "shop", tmp_path / "backup"
+    day = await a_day(home, folder)
     words = ("restore", folder, "--data-dir", home, "--replace", "--yes", "--json")
     code, out, err = await mercato(*words)
     assert code == 0, err + out
     told = json.loads(out)
     async with opened(home) as shop:
-        await shop.settled(settled + waiting, within_s=60)
-        shown = (await shop.http.get(f"/api/inventory/{product}")).json()
+        await shop.settled(day.settled + day.waiting, within_s=60)
+        shown = (await shop.http.get(f"/api/inventory/{day.product}")).json()
         await asyncio.sleep(3)
-        gone = await states(shop, later)
-        there = await states(shop, settled + waiting)
-        await shop.balanced(product)
+        gone = await states(shop, day.later)
+        there = await states(shop, day.settled + day.waiting)
+        await shop.balanced(day.product)
         async with Store.open(shop.platform.environment["MONGO_URI"], "ecommerce") as store:
             report = await verify(store)
-        fresh = await place(shop, buyer, product, 5)
+        fresh = await place(shop, day.buyer, day.product, 5)
         await shop.settled(fresh, within_s=30)
     figures.tell(
         "back", settled=SETTLED, under_way=WAITING, later=LATER, under_way_and_settled=WAITING,
