@@ -80,7 +80,7 @@ def _view(storm: Storm) -> RenderableType:
     acknowledged = [order.acknowledged_s for order in storm.book.acknowledged()]
     done, wanted, happened = len(acknowledged), storm.options.orders, storm.faults.happened
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("time", f"{storm.now_s:.0f} s of {storm.options.faults_s:.0f} s of faults")
+    grid.add_row("time", f"{storm.now_s:.0f} s, faults for {storm.options.faults_s:.0f} s")
     grid.add_row("orders", ProgressBar(total=wanted, completed=done, width=40))
     grid.add_row("", f"{done:,} of {wanted:,} acknowledged")
     grid.add_row("each second", Text(sparkline(acknowledged, storm.now_s), style="blue"))
@@ -123,7 +123,8 @@ def _figures(report: Report) -> list[tuple[str, str]]:
         ("mails", f"{report.mails:,}, {report.mails_parked} of them parked for a while; "
          f"{report.told_again:,} facts and mails told once more"),
         ("answers", ", ".join(f"{n:,} x {status}" for status, n in report.statuses.items())),
-        ("repeated", ", ".join(f"{n:,} x {why}" for why, n in report.unanswered_tries.items())),
+        ("repeated", ", ".join(f"{n:,} x {why}" for why, n in report.unanswered_tries.items())
+         or "nothing"),
         ("faults", f"{len(report.happened)}, {report.restarts} restarts of services: "
          + ", ".join(f"{n} {fault}" for fault, n in report.faults.items())),
     ]  # fmt: skip
