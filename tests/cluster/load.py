@@ -6,12 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-import httpx2
 from bson import ObjectId
 
 from mercato.kernel.identity import new_id
 from mercato.platform.tasks import Tasks
+from tests.cluster.client import Client
 from tests.story.shop import Customer, Shop
 
 RECENT = 200  # orders that are read again and again
@@ -37,6 +38,9 @@ class Load:
     reads: int = 0
     slowest_read_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._client = Client(self.shop.url)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Load"]:
         """Sends inside; has every answer afterwards."""
@@ -48,6 +52,7 @@ class Load:
         finally:
             await sending.drain(0)
             await requests.drain(LATE_S)
+            self._client.close()
 
     @property
     def failed(self) -> list[str]:
@@ -75,16 +80,14 @@ class Load:
 
     async def _write(self) -> None:
         began = time.monotonic()
-        try:
-            answer = await self.shop.place(self.buyer, {random.choice(self.products): 1}, new_id())
-        except httpx2.TransportError as failure:
-            self.failed_writes.append(repr(failure))
-            return
-        if answer.status_code == 201:
-            self.placed.append(answer.json()["id"])
+        headers = self.buyer.headers | {"Idempotency-Key": new_id()}
+        items = [{"product_id": random.choice(self.products), "quantity": 1}]
+        status, answer = await self._ask("POST", "/api/orders", headers, {"items": items})
+        if status == 201:
+            self.placed.append(answer["id"])
             self.written_at.append((began, time.monotonic()))
         else:
-            self.failed_writes.append(f"{answer.status_code} {answer.text[:200]}")
+            self.failed_writes.append(f"{status} {answer}")
 
     async def _read(self) -> None:
         path = random.choice(
@@ -97,13 +100,18 @@ class Load:
         )
         began = time.monotonic()
         self.reads += 1
-        try:
-            answer = await self.shop.http.get(path, headers=self.buyer.headers)
-            if answer.status_code != 200:
-                self.failed_reads.append(f"{path}: {answer.status_code} {answer.text[:200]}")
-        except httpx2.TransportError as failure:
-            self.failed_reads.append(f"{path}: {failure!r}")
+        status, answer = await self._ask("GET", path, self.buyer.headers)
+        if status != 200:
+            self.failed_reads.append(f"{status} {path} {answer}")
         self.slowest_read_s = max(self.slowest_read_s, time.monotonic() - began)
+
+    async def _ask(
+        self, method: str, path: str, headers: dict[str, str], content: object = None
+    ) -> tuple[int, Any]:
+        try:
+            return await self._client.ask(method, path, headers, content)
+        except (OSError, EOFError) as failure:
+            return 0, repr(failure)
 
 
 async def lost(load: Load) -> int:
