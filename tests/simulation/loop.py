@@ -33,6 +33,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready: list[Any] = []  # what `call_soon` of the class above would use
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timers_made = 0
+        self._outside = Context()
+        self._stalled: dict[Process, float] = {}  # until when
 
     def time(self) -> float:
         return self._now_s
@@ -82,8 +84,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._shuffled and len(batch) > 1:
             self._chance.shuffle(batch)
         for handle in batch:
-            if not handle._cancelled:
+            if not handle._cancelled and not (self._stalled and self._put_off(handle)):
                 handle._run()
+
+    def outside(
+        self, delay_s: float, callback: Callable[[*Ts], object], *args: *Ts
+    ) -> asyncio.TimerHandle:
+        """Calls back in nobody's process: what the world does while a process is stalled."""
+        return self.call_at(self._now_s + delay_s, callback, *args, context=self._outside)
+
+    def stall(self, process: "Process", for_s: float) -> None:
+        """Lets nothing of `process` happen for a while, as SIGSTOP would."""
+        self._stalled[process] = self._now_s + for_s
+
+    def stalled_s(self, process: "Process") -> float:
+        """Returns for how long `process` is stalled yet."""
+        return max(0.0, self._stalled.get(process, 0.0) - self._now_s)
+
+    def _put_off(self, handle: Any) -> bool:
+        process = handle._context.get(PROCESS)
+        if process is None or self.stalled_s(process) == 0.0:
+            return False
+        self._timers_made += 1
+        heapq.heappush(self._timers, (self._stalled[process], self._timers_made, handle))
+        return True
 
     def _next_moment(self) -> float:
         timers = self._timers

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiosmtplib import SMTPResponseException, SMTPServerDisconnected
 
 from tests.simulation.chance import Trouble
-from tests.simulation.loop import Process
+from tests.simulation.loop import Process, VirtualLoop
 
 WAY_S: Final = 0.002
 LATE_S: Final = 0.8  # how much later than its dot a mail may be seen
@@ -18,7 +18,7 @@ _ID: Final = re.compile(rb"Message-ID: <([^>]+)>")
 class MailServer:
     """Counts what has arrived, by Message-ID."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, trouble: Trouble) -> None:
+    def __init__(self, loop: VirtualLoop, trouble: Trouble) -> None:
         self.loop = loop
         self.trouble = trouble
         self.away_until = 0.0
@@ -93,7 +93,7 @@ class Connection:
             self._answer = 451
             return
         late_s = trouble.chance.random() * (WAY_S if self._answer else LATE_S)
-        server.loop.call_later(late_s, server.arrive, message_id)
+        server.loop.outside(late_s, server.arrive, message_id)
 
     async def read_response(self, timeout: float) -> Any:
         await asyncio.sleep(self._server.trouble.pause_s(WAY_S) + WAY_S)

@@ -127,7 +127,7 @@ def _check_reconciled(world: World) -> None:
 def _faults(world: World) -> Iterator[Awaitable[None]]:
     chance = world.trouble.chance
     kinds: list[Callable[[World, random.Random], Awaitable[None]]] = [
-        _kill, _kill, _kill, _broker_wiped, _broker_away, _consumers_forgotten,
+        _kill, _kill, _kill, _stall, _stall, _broker_wiped, _broker_away, _consumers_forgotten,
         _store_killed, _mail_server_away,
     ]  # fmt: skip
     for _ in range(chance.choice((0, 1, 2, 3, 5, 8))):
@@ -148,6 +148,12 @@ async def _kill(world: World, chance: random.Random) -> None:
         world.kill(name)
         await asyncio.sleep(chance.choice((0.05, 0.3, 1.5)))
         world.start(name)
+
+
+async def _stall(world: World, chance: random.Random) -> None:
+    name, for_s = chance.choice(sorted(world.processes)), chance.choice((0.3, 3.0, 7.0))
+    world.trouble.note(name, "is stalled for", for_s, "s")
+    world.loop.stall(world.processes[name], for_s)
 
 
 async def _broker_wiped(world: World, chance: random.Random) -> None:

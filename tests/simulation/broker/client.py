@@ -80,9 +80,9 @@ class Client:
         wish, name = json.loads(data), subject.rpartition(".")[2]
         expires_s = wish["expires"] / 1e9
         pull = Pull(self, reply, wish["batch"], self._broker.loop.time() + expires_s)
-        self._broker.loop.call_later(expires_s, self._expired, pull, self._broker.epoch)
+        self._broker.loop.outside(expires_s, self._expired, pull, self._broker.epoch)
         beat_s = wish["idle_heartbeat"] / 1e9
-        self._broker.loop.call_later(beat_s, self._beat, pull, beat_s, name)
+        self._broker.loop.outside(beat_s, self._beat, pull, beat_s, name)
         return lambda: self._broker.pull(name, pull)
 
     def _expired(self, pull: Pull, epoch: int) -> None:
@@ -97,7 +97,7 @@ class Client:
                 self.receive(
                     pull.inbox, Message(pull.inbox, b"", {"Status": "100"}, ""), late=False
                 )
-            loop.call_later(beat_s, self._beat, pull, beat_s, name)
+            loop.outside(beat_s, self._beat, pull, beat_s, name)
 
     def _event(
         self, subject: str, data: bytes, reply: str, headers: Mapping[str, str]
@@ -109,7 +109,7 @@ class Client:
             if trouble.happens("publish_lost"):
                 trouble.note("broker", "never gets", subject)
             elif trouble.happens("publish_late"):
-                loop.call_later(trouble.pause_s(LATE_S), self._store, event, reply)
+                loop.outside(trouble.pause_s(LATE_S), self._store, event, reply)
             else:
                 self._store(event, reply)
 
@@ -137,11 +137,14 @@ class Client:
     def receive(self, subject: str, message: Message, *, late: bool) -> None:
         trouble = self._broker.trouble
         pause_s = trouble.pause_s(LATE_S if late else 0.0005)
-        self._broker.loop.call_later(pause_s, self._received, subject, message)
+        self._broker.loop.outside(pause_s, self._received, subject, message)
 
     def _received(self, subject: str, message: Message) -> None:
         seen = self._seen.get(subject) or self._seen.get(f"{subject.rpartition('.')[0]}.*")
         if seen is None or not self.reachable:
+            return
+        if (stalled_s := self._broker.loop.stalled_s(self.process)) > 0:
+            self._broker.loop.outside(stalled_s, self._received, subject, message)
             return
         try:
             seen(message).__await__().__next__()  # our own callbacks never wait

@@ -4,7 +4,6 @@ It stores, repeats, reorders, delays, loses and forgets; `Nats-Msg-Id` is known 
 two minutes. What it has may be gone whole at any moment.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 from mercato.platform.bus.connection import DUPLICATE_WINDOW_S
 from mercato.platform.bus.consumer import ACK_WAIT_S
 from tests.simulation.chance import Trouble
-from tests.simulation.loop import Process
+from tests.simulation.loop import Process, VirtualLoop
 
 
 class Receiver(Protocol):
@@ -85,7 +84,7 @@ class Message:
 class Broker:
     """One stream and its consumers; `epoch` counts its lives."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, trouble: Trouble) -> None:
+    def __init__(self, loop: VirtualLoop, trouble: Trouble) -> None:
         self.loop = loop
         self.trouble = trouble
         self.clients: list[Receiver] = []
@@ -111,7 +110,7 @@ class Broker:
         self.away_until = self.loop.time() + away_s
         for durable in self.durables.values():
             durable.pulls.clear()
-        self.loop.call_later(away_s + 0.001, self._back)
+        self.loop.outside(away_s + 0.001, self._back)
 
     def forget_consumers(self) -> None:
         """The consumers are gone: whoever makes them anew gets everything from the start."""
@@ -175,7 +174,7 @@ class Broker:
         assert self.events is not None
         event, trouble = self.events[index], self.trouble
         count = durable.told[index] = durable.told.get(index, 0) + 1
-        self.loop.call_later(ACK_WAIT_S, self._unless_done, durable, index, count, self.epoch)
+        self.loop.outside(ACK_WAIT_S, self._unless_done, durable, index, count, self.epoch)
         if self.deaf and event.subject.startswith(self.deaf):
             return
         if trouble.happens("delivery_lost"):
@@ -199,7 +198,7 @@ class Broker:
             if again_in_s is None:
                 durable.done.add(index)
             else:
-                self.loop.call_later(again_in_s, self._unless_done, durable, index, count, epoch)
+                self.loop.outside(again_in_s, self._unless_done, durable, index, count, epoch)
 
         return ended
 

@@ -1,10 +1,17 @@
 """Databases, collections and cursors, with the methods of pymongo's that our code calls."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from pymongo.errors import BulkWriteError, DuplicateKeyError, NetworkTimeout, WriteError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DuplicateKeyError,
+    NetworkTimeout,
+    WriteError,
+)
 from pymongo.results import BulkWriteResult, InsertManyResult, UpdateResult
 from pymongo.write_concern import WriteConcern
 
@@ -117,6 +124,13 @@ class Collection:
         deadline = self._client.server.time() + TIMEOUT_S
         left = list(writes)
         told = writing.nothing_written()
+        if len(left) > 1 and self._client.trouble.happens("store_refuses"):
+            some = left[: self._client.trouble.chance.randrange(len(left))]
+            with contextlib.suppress(BulkWriteError, Blocked):
+                await self._client.call(
+                    f"{what}, a part", lambda: writing.apply(target, some, ordered, None, told)
+                )
+            raise AutoReconnect("connection closed in the middle")
         while True:
             try:
                 return await self._client.call(
