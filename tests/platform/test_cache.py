@@ -33,6 +33,12 @@ async def got(cache: Cache, name: str) -> Thing | None:
     return (await cache.get_many([name], Thing)).get(name)
 
 
+async def fill(cache: Cache, values: dict[str, tuple[int, Thing]]) -> None:
+    """Stores as a reader does: it has asked before."""
+    await cache.get_many(list(values), Thing)
+    await cache.put_many(values)
+
+
 @pytest.fixture(scope="module")
 async def redis(servers: Platform) -> Any:
     host, port = servers.environment["REDIS_ADDR"].split(":")
@@ -42,7 +48,7 @@ async def redis(servers: Platform) -> Any:
 
 async def test_what_was_put_is_found_and_leaves_by_itself(cache: Cache, redis: Redis) -> None:
     name, other = key(), key()
-    await cache.put_many({name: (1, Thing("a")), other: (1, Thing("b"))})
+    await fill(cache, {name: (1, Thing("a")), other: (1, Thing("b"))})
     assert await cache.get_many([name, other, key()], Thing) == {
         name: Thing("a"),
         other: Thing("b"),
@@ -52,19 +58,19 @@ async def test_what_was_put_is_found_and_leaves_by_itself(cache: Cache, redis: R
 
 async def test_an_older_fill_never_replaces_a_newer_value(cache: Cache) -> None:
     name = key()
-    await cache.put_many({name: (10, Thing("new"))})
-    await cache.put_many({name: (9, Thing("old"))})
+    await fill(cache, {name: (10, Thing("new"))})
+    await fill(cache, {name: (9, Thing("old"))})
     assert await got(cache, name) == Thing("new")
 
 
 async def test_a_floor_hides_what_is_older_and_lets_in_what_is_not(cache: Cache) -> None:
     name = key()
-    await cache.put_many({name: (1, Thing("old"))})
+    await fill(cache, {name: (1, Thing("old"))})
     await cache.forget({name: 2})
     assert await got(cache, name) is None
-    await cache.put_many({name: (1, Thing("old"))})
+    await fill(cache, {name: (1, Thing("old"))})
     assert await got(cache, name) is None
-    await cache.put_many({name: (2, Thing("new"))})
+    await fill(cache, {name: (2, Thing("new"))})
     assert await got(cache, name) == Thing("new")
     await cache.forget({name: 2})
     assert await got(cache, name) == Thing("new"), "the floor is where it was"
@@ -97,6 +103,19 @@ async def test_racing_readers_never_bring_an_old_value_back(cache: Cache) -> Non
     assert found is None or found.size == truth
 
 
+async def test_what_was_loaded_before_redis_was_emptied_is_stored_no_more(
+    cache: Cache, redis: Redis
+) -> None:
+    name = key()
+    assert await got(cache, name) is None  # a reader, who loads version 1
+    await cache.forget({name: 2})  # meanwhile it is changed
+    await redis.delete(name)  # and Redis loses what it was told
+    await cache.put_many({name: (1, Thing("old"))})
+    assert await got(cache, name) is None
+    await fill(cache, {name: (2, Thing("new"))})
+    assert await got(cache, name) == Thing("new")
+
+
 @pytest.mark.parametrize(
     "raw", [b"", b"x", b"1", b"1 ", b"1 other {}", b"{}", b"1 KEY", b"1 KEY not json", b"1 KEY []"]
 )
@@ -104,13 +123,13 @@ async def test_what_is_not_ours_is_a_miss(cache: Cache, redis: Redis, raw: bytes
     name = key()
     await redis.set(name, raw.replace(b"KEY", name.encode()))
     assert await got(cache, name) is None
-    await cache.put_many({name: (10, Thing("a"))})
+    await fill(cache, {name: (10, Thing("a"))})
     assert await got(cache, name) == Thing("a")
 
 
 async def test_another_keys_value_is_a_miss(cache: Cache, redis: Redis) -> None:
     mine, yours = key(), key()
-    await cache.put_many({yours: (1, Thing("yours"))})
+    await fill(cache, {yours: (1, Thing("yours"))})
     await redis.set(mine, await redis.get(yours) or b"")
     assert await got(cache, mine) is None
 
@@ -131,7 +150,7 @@ async def test_a_redis_that_is_away_costs_a_moment_once_and_nothing_after() -> N
 async def test_a_redis_that_hangs_holds_up_one_call_and_no_other(servers: Platform) -> None:
     async with Cache.open(servers.environment["REDIS_ADDR"]) as cache:
         name = key()
-        await cache.put_many({name: (1, Thing("a"))})
+        await fill(cache, {name: (1, Thing("a"))})
         servers.kill("redis", signal.SIGSTOP)
         try:
             started = time.perf_counter()
@@ -151,7 +170,7 @@ async def test_a_redis_that_hangs_holds_up_one_call_and_no_other(servers: Platfo
 async def test_a_floor_that_redis_missed_is_told_before_it_is_read_again(servers: Platform) -> None:
     async with Cache.open(servers.environment["REDIS_ADDR"]) as cache:
         names = [key() for _ in range(1200)]
-        await cache.put_many({name: (1, Thing("old")) for name in names})
+        await fill(cache, {name: (1, Thing("old")) for name in names})
         servers.kill("redis", signal.SIGSTOP)
         try:
             for name in names:
@@ -160,7 +179,7 @@ async def test_a_floor_that_redis_missed_is_told_before_it_is_read_again(servers
             servers.kill("redis", signal.SIGCONT)
         await asyncio.sleep(REST_S)
         assert await cache.get_many(names, Thing) == {}
-        await cache.put_many({names[0]: (2, Thing("new"))})
+        await fill(cache, {names[0]: (2, Thing("new"))})
         assert await cache.get_many(names, Thing) == {names[0]: Thing("new")}
 
 

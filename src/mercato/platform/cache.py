@@ -26,6 +26,7 @@ TIMEOUT_S: Final = 0.2
 CONNECTIONS_MAX: Final = 50
 OWED_MAX: Final = 50_000
 OWED_AT_ONCE: Final = 500
+ASKED_S: Final = 10  # how long a reader who found nothing may take to bring it
 
 # KEYS: keys; ARGV: ttl in ms, then version and value per key.
 _PUT: Final = """
@@ -33,7 +34,9 @@ for i, key in ipairs(KEYS) do
   local now = redis.call('GET', key)
   local there = now and tonumber(string.match(now, '^%d+')) or -1
   local version, value = ARGV[2 * i], ARGV[2 * i + 1]
-  if there < tonumber(version) or (there == tonumber(version) and value ~= '') then
+  if not now and value ~= '' then
+    -- nobody has asked for it since Redis was emptied: it may have been loaded before that
+  elseif there < tonumber(version) or (there == tonumber(version) and value ~= '') then
     redis.call('SET', key, version .. ' ' .. key .. ' ' .. value, 'PX', ARGV[1])
   end
 end
@@ -79,11 +82,15 @@ class Cache:
             with self._reaching():
                 await self._pay()
                 raw = await self._redis.mget(keys)
+                await self._ask([key for key, data in zip(keys, raw, strict=True) if data is None])
         found = ((key, _read(key, data, shape)) for key, data in zip(keys, raw, strict=False))
         return {key: value for key, value in found if value is not None}
 
     async def put_many(self, values: Mapping[str, tuple[int, object]]) -> None:
-        """Stores `key -> (version, value)`, each unless a newer version is there."""
+        """Stores `key -> (version, value)`, each unless a newer version is there.
+
+        Only what `get_many` did not find is stored, and within ASKED_S.
+        """
         if values and not self._resting():
             encoded = {k: (v, msgspec.json.encode(value)) for k, (v, value) in values.items()}
             with self._reaching():
@@ -101,6 +108,14 @@ class Cache:
                 await self._store({key: (version, b"") for key, version in versions.items()})
                 return
         self._owe(versions)
+
+    async def _ask(self, keys: Sequence[str]) -> None:
+        """Leaves a floor below every version where there is nothing."""
+        if keys:
+            async with self._redis.pipeline(transaction=False) as calls:
+                for key in keys:
+                    calls.set(key, f"0 {key} ", nx=True, ex=ASKED_S)
+                await calls.execute()
 
     def _owe(self, versions: Mapping[str, int]) -> None:
         # When there is too much, the first ones stay: they are of what was cached before.
