@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from bson import ObjectId
 
-from mercato.audit import Severity
+from mercato.audit import Severity, verify
 from mercato.kernel.identity import new_id
+from mercato.platform.settings import SettingsError
 from tests.audit.books import Audited, put
 
 HELD, SOLD, RELEASED, REJECTED = range(4)
@@ -236,3 +237,8 @@ async def test_a_dead_letter_is_a_finding_until_it_is_replayed(audited: Audited)
     assert await audited.found() == {("dead_letters", "a" * 64)}
     await audited.change("dead_letters", "a" * 64, state="replayed")
     assert await audited.found() == set()
+
+
+async def test_an_audit_that_outlives_mongods_memory_says_what_to_set(audited: Audited) -> None:
+    with pytest.raises(SettingsError, match="minSnapshotHistoryWindowInSeconds=1800"):
+        await verify(audited.store, seconds_max=0.001)

@@ -181,7 +181,10 @@ async def test_the_command_answers_with_its_exit_code_and_asks_before_it_repairs
     assert not report["clean"]
     finding = next(each for each in report["findings"] if each["subject"] == mail)
     assert (finding["check"], finding["severity"]) == ("mails", "broken")
-    await repair(case)
+    done = await asyncio.to_thread(mercato, platform, "verify", "--repair", "--yes")
+    assert "done: " in done.stderr
+    assert f"put the mail order-confirmed of {order} on its way again" in done.stdout
+    assert await case.found(settled=True) == set()
 
 
 def test_without_a_platform_the_command_cannot_tell() -> None:

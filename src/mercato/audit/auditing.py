@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pymongo
+from pymongo.errors import PyMongoError
 
 from mercato.audit import usecase
 from mercato.audit.model import (
@@ -23,12 +24,11 @@ from mercato.audit.model import (
     Report,
     Severity,
 )
-from mercato.audit.repository import BATCH, Snapshot
+from mercato.audit.repository import BATCH, TOO_LONG, Snapshot, history_s
 from mercato.kernel.clock import monotonic
 from mercato.platform.mongo import Store
+from mercato.platform.settings import SettingsError
 
-# mongod shows the past for 300 s by default; nothing in an audit may hang for longer.
-DURATION_S_MAX: Final = 290.0
 # How long an outbox keeps closed rows, and some time for the order that they are about.
 TRACES_KEPT: Final = timedelta(hours=48)
 
@@ -39,19 +39,25 @@ async def verify(
     settled: bool = False,
     grace: Grace | None = None,
     findings_max: int = FINDINGS_MAX,
-    seconds_max: float = DURATION_S_MAX,
+    seconds_max: float | None = None,
 ) -> Report:
     """Reads the databases at one instant and returns what was found; changes nothing.
 
     `settled` says that nothing is under way: then no order is too young and no open row is young
-    enough. Raises SettingsError without a replica set, and where mongod no longer has the instant;
-    PyMongoError when the database fails or `seconds_max` pass.
+    enough. `seconds_max` is by default as long as mongod keeps the past. Raises SettingsError
+    without a replica set, and when it takes longer; PyMongoError when the database fails.
     """
     began = monotonic()
-    with pymongo.timeout(seconds_max):
-        async with Snapshot.open(store) as snapshot:
-            audit = _Audit(snapshot, grace or (SETTLED if settled else Grace()), findings_max)
-            await audit.run()
+    limit = seconds_max or await history_s(store)
+    try:
+        with pymongo.timeout(limit):
+            async with Snapshot.open(store) as snapshot:
+                audit = _Audit(snapshot, grace or (SETTLED if settled else Grace()), findings_max)
+                await audit.run()
+    except PyMongoError as failure:
+        if failure.timeout and monotonic() - began >= limit:
+            raise SettingsError(TOO_LONG) from failure
+        raise
     audit.report.seconds = monotonic() - began
     return audit.report
 

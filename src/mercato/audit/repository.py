@@ -25,6 +25,12 @@ BATCH: Final = 1000
 REACH_S: Final = 3.0
 OUTBOXES: Final = ("order_outbox", "inventory_outbox", "user_outbox")
 ID_LENGTH: Final = 24
+TOO_LONG: Final = (
+    "the audit takes longer than mongod keeps the past: give it more with "
+    "--setParameter minSnapshotHistoryWindowInSeconds=1800 (the default is 300)"
+)
+_HISTORY: Final = "minSnapshotHistoryWindowInSeconds"
+_HISTORY_S: Final = 300.0  # by default
 _END: Final = "~"  # after every id
 _NO_REPLICA_SET: Final = (72, 123, 246)  # InvalidOptions, NotAReplicaSet, SnapshotUnavailable
 _TOO_OLD: Final = 239
@@ -40,6 +46,16 @@ _OF_ORDERS: Final = {
         },
     ]
 }
+
+
+async def history_s(store: Store) -> float:
+    """Returns for how long mongod shows the past; the default where we may not ask."""
+    with pymongo.timeout(REACH_S):
+        try:
+            answer = await store.client.admin.command({"getParameter": 1, _HISTORY: 1})
+        except OperationFailure:
+            return _HISTORY_S
+    return float(answer[_HISTORY])
 
 
 class Cursor(Protocol):
@@ -74,10 +90,7 @@ class Snapshot:
                 yield cls(store, session, hello["localTime"].replace(tzinfo=UTC))
         except OperationFailure as failure:
             if failure.code == _TOO_OLD:
-                raise SettingsError(
-                    "the audit took longer than mongod keeps the past: give it more with "
-                    "--setParameter minSnapshotHistoryWindowInSeconds=1800 (the default is 300)"
-                ) from failure
+                raise SettingsError(TOO_LONG) from failure
             if failure.code in _NO_REPLICA_SET:
                 raise SettingsError(f"MongoDB shows no snapshot: {failure}") from failure
             raise
