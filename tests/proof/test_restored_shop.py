@@ -102,7 +102,7 @@ async def test_orders_under_way_settle_and_what_came_later_never_was(
         await shop.settled(fresh, within_s=30)
     figures.tell(
         "back", settled=SETTLED, under_way=WAITING, later=LATER, under_way_and_settled=WAITING,
-        later_that_took_stock=gone["reservations"], messages_purged=told["purged_messages"],
+        later_that_took_stock=gone["reservations"], messages_deleted=told["deleted_messages"],
         findings=len(report.findings),
     )  # fmt: skip
     assert there == Counter(RESERVED=SETTLED + WAITING, reservations=SETTLED + WAITING)

@@ -48,17 +48,24 @@ async def clear_cache(address: str, *, password: str, database: int) -> int:
     return cleared
 
 
-async def purge_stream(bus: Bus) -> int:
-    """Deletes every message of the event stream and what it knows of their ids.
+async def empty_stream(bus: Bus) -> int:
+    """Deletes every message of the event stream, and what it remembers of their ids.
 
     They tell of a time that has not been. What the restored database has to tell is in its
-    outboxes, and is told again. Returns how many there were; raises BackupError.
+    outboxes and is told again, under ids that the stream must not take for known ones: it is made
+    anew, as it was, with its durable consumers. Returns how many messages there were; raises
+    BackupError.
     """
     try:
-        count = (await bus.stream.stream_info(events.STREAM)).state.messages
-        await bus.stream.purge_stream(events.STREAM)
+        before = await bus.stream.stream_info(events.STREAM)
+        consumers = [each.config for each in await bus.stream.consumers_info(events.STREAM)]
+        await bus.stream.delete_stream(events.STREAM)
+        await bus.stream.add_stream(before.config)
+        for consumer in consumers:
+            if consumer.durable_name:
+                await bus.stream.add_consumer(events.STREAM, consumer)
     except NotFoundError:
         return 0
     except (NatsError, OSError, TimeoutError) as failure:
         raise BackupError(f"the stream cannot be emptied: {failure!r}", "see to NATS") from None
-    return count
+    return before.state.messages

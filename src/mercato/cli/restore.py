@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 from mercato import backup as backups
 from mercato.audit import Finding, Grace, verify
 from mercato.backup import BackupError, Change, Manifest, Restore
-from mercato.backup.outside import clear_cache, purge_stream
+from mercato.backup.outside import clear_cache, empty_stream
 from mercato.cli.backup import progress, totals
 from mercato.cli.offline import patient, resting
 from mercato.cli.stores import stream
@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct):
     replaced: dict[str, int]
     parked_mails: int
     cleared_cache_keys: int
-    purged_messages: int
+    deleted_messages: int
     holds: bool = False
     findings: list[Finding] = []
 
@@ -115,8 +115,8 @@ class Restoring:
         await _alone(step)
         cleared = await clear_cache(s.redis_addr, password=s.redis_password, database=s.redis_db)
         async with stream(s) as bus:
-            purged = await purge_stream(bus)
-        return Outcome(self._manifest, replaced, changed.get("mails", 0), cleared, purged)
+            deleted = await empty_stream(bus)
+        return Outcome(self._manifest, replaced, changed.get("mails", 0), cleared, deleted)
 
     async def _verified(self, store: Store, outcome: Outcome) -> int:
         """Audits what is there now, as of the backup's time: what was young then is young."""
@@ -135,9 +135,8 @@ def _tell(outcome: Outcome) -> None:
     documents, _ = totals(outcome.manifest)
     at = rfc3339(outcome.manifest.taken_at)
     console.print(f"{documents} documents are back, as they were at {at}")
-    console.print(
-        f"forgotten: {outcome.cleared_cache_keys} keys in Redis, {outcome.purged_messages} messages"
-    )
+    keys, messages = outcome.cleared_cache_keys, outcome.deleted_messages
+    console.print(f"forgotten: {keys} keys in Redis, {messages} messages")
     if outcome.parked_mails:
         doubt = "may have gone out since: mercato mail parked"
         console.print(f"{outcome.parked_mails} mails {doubt}")
