@@ -17,7 +17,8 @@ def main() -> int:
         by_simulation = [m for m in MUTANTS if m.found_by == SIMULATION]
         told = simulated([copies[mutant.name] for mutant in by_simulation])
         verdicts = {mutant.name: told[copies[mutant.name]] for mutant in by_simulation}
-        plain = copied(Path(home) / "plain", None)
+        none = Mutant("none", "nothing is wrong", (), found_by="")
+        plain = copied(Path(home) / "plain", none)
         innocent = simulated([plain], max(v.seeds for v in verdicts.values()))[plain]
         for mutant in MUTANTS:
             if mutant.name not in verdicts:

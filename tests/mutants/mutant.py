@@ -17,6 +17,8 @@ PACKAGE: Final = ROOT / "src" / "mercato"
 SEEDS: Final = 400  # of the simulation, at most
 TIMEOUT_S: Final = 240
 SIMULATION: Final = "simulation"
+# what the simulation does not import: it need not be copied for it
+NOT_SIMULATED: Final = ("audit", "backup", "cli", "embedded", "gateway", "storm", "user")
 
 
 class Moved(ValueError):
@@ -32,12 +34,14 @@ class Edit:
     new: str
 
     def apply(self, package: Path) -> None:
+        """Writes the changed file into `package`; raises Moved."""
         file = package / self.path
         source = file.read_text()
         if source.count(self.old) != 1:
             raise Moved(f"{self.path} has this {source.count(self.old)} times:\n{self.old}")
         changed = source.replace(self.old, self.new)
         compile(changed, self.path, "exec")
+        file.unlink()
         file.write_text(changed)
 
 
@@ -61,10 +65,12 @@ class Verdict:
     seeds: int = 0
 
 
-def copied(folder: Path, mutant: Mutant | None) -> Path:
+def copied(folder: Path, mutant: Mutant) -> Path:
     """Makes a copy of the source in `folder`, with the mutant's edits; returns `folder`."""
-    shutil.copytree(PACKAGE, folder / "src" / "mercato")
-    for edit in mutant.edits if mutant is not None else ():
+    others = NOT_SIMULATED if mutant.found_by == SIMULATION else ()
+    ignored = shutil.ignore_patterns("*.proto", *others)
+    shutil.copytree(PACKAGE, folder / "src" / "mercato", ignore=ignored)
+    for edit in mutant.edits:
         edit.apply(folder / "src" / "mercato")
     return folder
 
