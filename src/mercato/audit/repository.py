@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import pymongo
 from bson import ObjectId
+from bson.codec_options import CodecOptions
 from pymongo.errors import OperationFailure
 
 from mercato.audit.model import Case, Document, Sums
@@ -68,7 +69,9 @@ class Snapshot:
     """The databases as they were `at` one instant, by mongod's clock; get one from `open`."""
 
     def __init__(self, store: Store, session: Session, at: datetime) -> None:
-        self._store = store
+        # without the converter of large integers, which would be asked about every value
+        plain: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+        self._database = store.database.with_options(codec_options=plain)
         self._session = session
         self.at = at
 
@@ -148,7 +151,7 @@ class Snapshot:
     async def dead_letters(self) -> AsyncIterator[Document]:
         """Yields every letter with its `state`."""
         shown = {"consumer": 1, "subject": 1, "reason": 1, "state": 1}
-        found = self._store["dead_letters"].find({}, shown, session=self._session)
+        found = self._database["dead_letters"].find({}, shown, session=self._session)
         async for letter in found:
             yield letter
 
@@ -162,11 +165,11 @@ class Snapshot:
         return {each[:ID_LENGTH] for each in await self._among("order_outbox", ids)}
 
     async def _among(self, name: str, ids: Sequence[Any]) -> set[Any]:
-        found = self._store[name].find({"_id": {"$in": ids}}, {"_id": 1}, session=self._session)
+        found = self._database[name].find({"_id": {"$in": ids}}, {"_id": 1}, session=self._session)
         return {document["_id"] for document in await found.to_list()}
 
     def _stream(self, name: str, projection: Document, query: Document | None = None) -> "_Stream":
-        found = self._store[name].find(
+        found = self._database[name].find(
             query or {}, projection, session=self._session, batch_size=BATCH
         )
         return _Stream(found.sort("_id", 1))
@@ -181,7 +184,7 @@ class Snapshot:
         return _Stream(await self._aggregate(name, pipeline), "key")
 
     async def _aggregate(self, name: str, pipeline: list[dict[str, Any]]) -> Cursor:
-        return await self._store[name].aggregate(
+        return await self._database[name].aggregate(
             pipeline, session=self._session, batchSize=BATCH, allowDiskUse=True
         )
 
