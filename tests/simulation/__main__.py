@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import logging
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ def main() -> int:
     parser.add_argument("--until-found", action="store_true", help="stop at the first finding")
     given = parser.parse_args()
     if given.seed is not None:
-        outcome = simulate(given.seed)
+        outcome = simulate(given.seed, level=logging.INFO)
         _show(outcome)
         return bool(outcome.findings)
     return _many(given.first, given.seeds, until_found=given.until_found)
@@ -43,7 +44,7 @@ def _many(first: int, count: int, *, until_found: bool) -> int:
 
 def _show(outcome: Outcome) -> None:
     for at_s, *words in outcome.trace:
-        _say(f"{at_s:9.4f}  {' '.join(map(str, words))}")
+        _say(f"{at_s:>9}  {' '.join(map(str, words))}")
     _say(f"seed {outcome.seed} ended at {outcome.ended_s:.1f} s; trace {outcome.hash[:16]}")
     for finding in outcome.findings:
         _say(f"FOUND: {finding}")

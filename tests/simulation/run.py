@@ -6,7 +6,8 @@ import hashlib
 import itertools
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,17 +45,18 @@ class Outcome:
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def simulate(seed: int) -> Outcome:
+def simulate(seed: int, *, level: int = logging.ERROR) -> Outcome:
     """Runs a seed to its end; the same seed gives the same outcome, to the last line of its trace.
 
-    Across processes it does so under one PYTHONHASHSEED.
+    Across processes it does so under one PYTHONHASHSEED. What the services log from `level` on is
+    part of the trace.
     """
     outcome = Outcome(seed)
     chance = random.Random(seed)
     loop = VirtualLoop(chance, shuffled=chance.random() < 0.7)
     loop.set_task_factory(owned_task)
     loop.set_exception_handler(lambda _, about: outcome.findings.append(_told(about)))
-    with _quiet(), _numbered(), _uncollected(), clock.driven_by(VirtualClock(loop)):
+    with _heard(outcome, level), _numbered(), _uncollected(), clock.driven_by(VirtualClock(loop)):
         try:
             loop.run_until_complete(_day(loop, chance, outcome))
         except Stuck as stuck:
@@ -212,10 +214,20 @@ def _numbered() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The services log nothing meanwhile: their faults are expected by the thousand."""
+def _heard(outcome: Outcome, level: int) -> Iterator[None]:
+    """Takes what the services log meanwhile, from `level` on; what they call an error is one."""
+
+    def hear(_: Any, name: str, event: MutableMapping[str, Any]) -> str:
+        failure = sys.exc_info()[1] if event.pop("exc_info", None) else None
+        words = (name, event.pop("event"), *event.items(), *([repr(failure)] if failure else ()))
+        outcome.trace.append(("log", *words))
+        if name in ("error", "exception", "critical"):
+            outcome.findings.append(f"logged: {words}")
+        raise structlog.DropEvent
+
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    wrapper = structlog.make_filtering_bound_logger(level)
+    structlog.configure(wrapper_class=wrapper, processors=[hear])
     try:
         yield
     finally:
