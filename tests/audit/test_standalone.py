@@ -7,6 +7,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from mercato.audit import verify
+from mercato.audit.watching import Watch
 from mercato.embedded.binaries import need
 from mercato.embedded.ports import LOOPBACK, any_free
 from mercato.platform.mongo import Store
@@ -24,6 +25,9 @@ async def test_a_standalone_mongod_is_refused(tmp_path: Path) -> None:
             await reached(store)
             with pytest.raises(SettingsError, match="standalone mongod"):
                 await verify(store)
+            watch = Watch(store, every_s=60)
+            await watch.look()
+            assert watch.trouble == "the last audit did not go through: SettingsError"
     finally:
         mongod.kill()
         await mongod.wait()
