@@ -131,11 +131,15 @@ async def test_an_order_without_any_trace_in_inventory_is_told_again(
     await audited.lose("reservations", order)
     if end != REJECTED:
         await audited.lose_ledger_of(order)
+    answer = {"_id": f"{order}:stock.reserved", "state": "closed"}  # stays for a day
+    await audited.store["inventory_outbox"].insert_one(answer)
     mends = [m for m in planned(await audited.report()) if m.subject == str(order)]
     repair = Repair(audited.store)
     assert await repair.apply(mends) == len(told)
     rows = await audited.store["order_outbox"].find({"not_before": {"$exists": True}}).to_list()
     assert {row["_id"] for row in rows} == {f"{order}:{subject}" for subject in told}
+    left = await audited.store["inventory_outbox"].count_documents({})
+    assert left == 0, "inventory could not answer as if for the first time"
     assert not await repair.answered(within_s=0), "nobody is there to answer"
     assert ("reservations", str(order)) not in await audited.found(), "it is under way"
 
