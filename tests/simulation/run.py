@@ -4,6 +4,7 @@ import asyncio
 import gc
 import hashlib
 import itertools
+import json
 import logging
 import random
 import sys
@@ -17,6 +18,7 @@ import structlog
 
 from mercato.kernel import clock, identity
 from tests.simulation import verdict
+from tests.simulation.broker.stream import Event
 from tests.simulation.chance import Odds, Trouble
 from tests.simulation.loop import Stuck, VirtualClock, VirtualLoop, owned_task
 from tests.simulation.services import World
@@ -130,7 +132,7 @@ def _faults(world: World) -> Iterator[Awaitable[None]]:
     chance = world.trouble.chance
     kinds: list[Callable[[World, random.Random], Awaitable[None]]] = [
         _kill, _kill, _kill, _stall, _stall, _broker_wiped, _broker_away, _consumers_forgotten,
-        _store_killed, _mail_server_away,
+        _store_killed, _mail_server_away, _poison,
     ]  # fmt: skip
     for _ in range(chance.choice((0, 1, 2, 3, 5, 8))):
         yield _at(chance.random() * (FAULTS_S - 0.5), chance.choice(kinds), world, chance)
@@ -176,6 +178,17 @@ async def _consumers_forgotten(world: World, chance: random.Random) -> None:
 async def _store_killed(world: World, chance: random.Random) -> None:
     world.trouble.note("store", "is killed")
     world.store.crash(chance.choice((0.05, 0.7, 3.0)))
+
+
+async def _poison(world: World, chance: random.Random) -> None:
+    """Another program tells what nobody can understand, maybe of an order that there is."""
+    orders = sorted(str(order["_id"]) for order in verdict.documents(world, "orders"))
+    text = json.dumps({"order_id": chance.choice(orders), "items": []}) if orders else "{"
+    world.poison.add(text)
+    world.trouble.note("another program", "tells", text)
+    headers = {"Nats-Msg-Id": f"poison {len(world.poison)}"}
+    if not world.broker.away:
+        world.broker.store(Event("order.created", text.encode(), headers))
 
 
 async def _mail_server_away(world: World, chance: random.Random) -> None:

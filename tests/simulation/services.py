@@ -54,6 +54,7 @@ class World:
         self.loop = loop
         self.trouble = trouble
         self.findings: list[str] = []
+        self.poison: set[str] = set()  # what others told that cannot be understood
         self.store = mongo.Server(chance, loop.time)
         self.broker = broker.Broker(loop, trouble)
         self.mail_server = post.MailServer(loop, trouble)
