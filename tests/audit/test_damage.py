@@ -242,3 +242,17 @@ async def test_a_dead_letter_is_a_finding_until_it_is_replayed(audited: Audited)
 async def test_an_audit_that_outlives_mongods_memory_says_what_to_set(audited: Audited) -> None:
     with pytest.raises(SettingsError, match="minSnapshotHistoryWindowInSeconds=1800"):
         await verify(audited.store, seconds_max=0.001)
+
+
+async def test_mails_of_other_programs_are_nobodys_business(audited: Audited) -> None:
+    mail = await audited.store["mails"].find_one({"_id": f"{audited.keeper.buyer}:welcome"})
+    assert mail is not None
+    for name, message in (
+        (f"{audited.orders[HELD]}:survey", f"{audited.orders[HELD]}.survey"),
+        ("news", "news"), ("\u00e9t\u00e9.2026", "_e9_t_e9__2e_2026"),
+    ):  # fmt: skip
+        other = mail | {"_id": name, "message_id": f"{message}@mercato.example"}
+        await audited.store["mails"].insert_one(other)
+    report = await audited.report()
+    assert report.findings == []
+    assert report.checks["stuck_mails"].looked_at == 16

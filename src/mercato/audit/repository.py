@@ -32,7 +32,7 @@ TOO_LONG: Final = (
 )
 _HISTORY: Final = "minSnapshotHistoryWindowInSeconds"
 _HISTORY_S: Final = 300.0  # by default
-_END: Final = "~"  # after every id
+_END: Final = "\U0010ffff"  # after every id
 _NO_REPLICA_SET: Final = (72, 123, 246)  # InvalidOptions, NotAReplicaSet, SnapshotUnavailable
 _TOO_OLD: Final = 239
 

@@ -25,6 +25,7 @@ from mercato.audit.model import (
 from mercato.events import OrderCancelled, OrderCompleted, OrderCreated
 
 CONFIRMED, CANCELLED, COMPLETED = "order-confirmed", "order-cancelled", "order-completed"
+OF_ORDERS: Final = {CONFIRMED, CANCELLED, COMPLETED}
 WELCOME: Final = "welcome"
 
 # (order's status, its stock) -> the reservation's states that fit once nothing is under way
@@ -158,7 +159,7 @@ def of_mails(case: Case) -> Iterator[Finding]:
         mends = (Mend(Verb.MAIL, case.id, template),)
         yield Finding(MAILS, f"{case.id}:{template}", detail, mends=mends)
     if case.order is not None:
-        for template in sorted(there - due):
+        for template in sorted((there & OF_ORDERS) - due):
             detail = f"nobody owed the mail {template}: the order is {case.order['status']}"
             yield Finding(MAILS, f"{case.id}:{template}", detail)
 
