@@ -17,7 +17,7 @@ EVERYTHING := $(VENV)/.everything
 .PHONY: help setup run test storm simulate mutants prove check fmt proto lock
 
 help: ## List the targets
-	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-6s  %s\n", $$1, $$2 }' \
+	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-8s  %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 
 setup: $(EVERYTHING) ## Install all that running, testing and checking needs into .venv

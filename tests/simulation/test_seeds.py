@@ -10,8 +10,8 @@ import pytest
 from tests.simulation.run import simulate
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 300
-BATCHES = 6
+SEEDS = 250
+BATCHES = 5
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
