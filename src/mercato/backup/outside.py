@@ -5,6 +5,8 @@ from typing import Final
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from mercato import events
@@ -26,6 +28,7 @@ async def clear_cache(address: str, *, password: str, database: int) -> int:
     redis = Redis(
         host=host or "127.0.0.1", port=int(port), password=password or None, db=database,
         socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, protocol=2,
+        retry=Retry(NoBackoff(), 0),
     )  # fmt: skip
     cleared = 0
     try:
