@@ -69,7 +69,7 @@ DOORS: Final = (
         "Redis is asked ten times",
         "the client repeats what failed, and everybody waits for a Redis that is away",
         (Edit("platform/cache.py", "retry=Retry(NoBackoff(), 0)", "retry=Retry(NoBackoff(), 10)"),),
-        found_by="tests/platform/test_cache.py::test_a_redis_that_is_away_costs_a_moment_once_and_nothing_after",
+        found_by="tests/platform/test_cache.py::test_a_redis_that_hangs_holds_up_one_call_and_no_other",
         slow=True,
     ),
 )
