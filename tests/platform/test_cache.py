@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
 from mercato.platform.cache import REST_S, TIMEOUT_S, Cache
 from mercato.platform.memory import Memory
+from mercato.storm.proxy import Proxy
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,33 @@ async def test_a_floor_that_redis_missed_is_told_before_it_is_read_again(servers
         assert await cache.get_many(names, Thing) == {}
         await fill(cache, {names[0]: (2, Thing("new"))})
         assert await cache.get_many(names, Thing) == {names[0]: Thing("new")}
+
+
+async def test_connections_that_are_reset_in_mid_call_are_a_redis_that_is_away(
+    servers: Platform,
+) -> None:
+    """As the services meet it: on uvloop, which has an error of its own for it."""
+    port = int(servers.environment["REDIS_ADDR"].rpartition(":")[2])
+
+    async def reset_again_and_again() -> int:
+        proxy = Proxy("redis", port)
+        await proxy.open()
+        for _ in range(60):
+            async with Cache.open(f"127.0.0.1:{proxy.port}") as cache:
+                await cache.forget({key(): 1})
+                before = proxy.links_cut
+                asyncio.get_running_loop().call_later(random.uniform(0.001, 0.004), proxy.cut)
+                while proxy.links_cut == before:
+                    await asyncio.gather(*(cache.forget({key(): 1}) for _ in range(3)))
+        cut = proxy.links_cut
+        proxy.close()
+        return cut
+
+    def on_uvloop() -> int:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(reset_again_and_again())
+
+    assert await asyncio.to_thread(on_uvloop) >= 60
 
 
 def test_a_memory_is_bounded_and_forgets_in_time() -> None:

@@ -148,7 +148,8 @@ class Cache:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except (RedisError, OSError, TimeoutError) as failure:
+        except (RedisError, OSError, TimeoutError, RuntimeError) as failure:
+            # RuntimeError is what uvloop says of a connection that was reset in this moment
             self._rest_until = time.monotonic() + REST_S
             log.warning("cache is away", failure=type(failure).__name__)
         else:
