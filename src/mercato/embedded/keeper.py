@@ -15,6 +15,7 @@ from mercato.embedded.errors import PlatformError
 from mercato.embedded.part import Part
 from mercato.embedded.state import PartState, Phase, ProcessId
 from mercato.platform.settings import whole_environment
+from mercato.platform.tasks import end
 
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 10.0
@@ -116,7 +117,7 @@ class Keeper:
             async with asyncio.TaskGroup() as group:
                 probing = group.create_task(self._until_it_works())
                 code = await self._process.wait()
-                probing.cancel()
+                await end([probing])
             return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         finally:
             self.signal(signal.SIGKILL)  # on cancellation the part, else what is left of its group

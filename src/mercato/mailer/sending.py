@@ -4,6 +4,7 @@ Any number of senders may run: a mail is held by a lease, and the move to DOT ne
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -18,7 +19,7 @@ from mercato.mailer.composing import Letter
 from mercato.mailer.model import Mail, Outcome, State
 from mercato.mailer.repository import LEASE_S, MongoMails
 from mercato.mailer.smtp import MailServer, Post
-from mercato.platform.tasks import Tasks
+from mercato.platform.tasks import Tasks, finish, together
 
 CLAIM_MAX: Final = 32
 POLL_S: Final = 0.5  # for mails that another copy took in, and for those that were put off
@@ -59,15 +60,14 @@ class Sender:
     async def run(self) -> None:
         """Sends until it is cancelled; then finishes the mails under way, gives back the rest."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._feed())
-                group.create_task(self._keep())
-                for post in self._posts:
-                    group.create_task(self._work(post))
+            await together(self._feed(), self._keep(), *map(self._work, self._posts))
         finally:
-            await self._tasks.drain(STOP_S_MAX)
-            await asyncio.gather(*(post.quit() for post in self._posts))
-            await self._tried(self._mails.release(list(self._held.values())))
+            await finish(self._leave())
+
+    async def _leave(self) -> None:
+        await self._tasks.drain(STOP_S_MAX)
+        await asyncio.gather(*(post.quit() for post in self._posts))
+        await self._tried(self._mails.release(list(self._held.values())))
 
     async def _feed(self) -> None:
         while True:
@@ -80,10 +80,9 @@ class Sender:
                 await self._rest()
 
     async def _rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), POLL_S)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
 
     async def _keep(self) -> None:
         while True:

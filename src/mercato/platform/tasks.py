@@ -53,3 +53,15 @@ async def finish(work: Coroutine[Any, Any, None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([task])
     task.result()
+
+
+async def together(*loops: Coroutine[Any, Any, None]) -> None:
+    """Runs `loops` until one fails or the caller is cancelled; then ends them all.
+
+    Unlike a TaskGroup, which cancels each once, it goes on until each has ended (see `end`).
+    """
+    tasks = [asyncio.get_running_loop().create_task(each) for each in loops]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await finish(end(tasks))

@@ -12,6 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from mercato.platform.mongo import Document
+from mercato.platform.tasks import together
 
 SNAPSHOT_EVERY_S: Final = 0.1
 LOCKS_EVERY_S: Final = 0.25
@@ -75,10 +76,11 @@ class Observer:
 
     async def run(self, began: float) -> None:
         """Looks for ever; `began` is the storm's start (time.monotonic)."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(SNAPSHOT_EVERY_S, self._snapshot))
-            group.create_task(self._every(LOCKS_EVERY_S, self._locks))
-            group.create_task(self._every(WAITING_EVERY_S, lambda: self.waiting(began)))
+        await together(
+            self._every(SNAPSHOT_EVERY_S, self._snapshot),
+            self._every(LOCKS_EVERY_S, self._locks),
+            self._every(WAITING_EVERY_S, lambda: self.waiting(began)),
+        )
 
     async def waiting(self, began: float) -> Waiting:
         """Counts what is not at its end, and remembers it; raises PyMongoError."""
