@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.run import simulate
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 250
+SEEDS = 150
 BATCHES = 5
 
 
