@@ -12,6 +12,7 @@ from mercato.embedded.ports import LOOPBACK, addresses, allot, demand
 from mercato.embedded.settings import Given
 from mercato.embedded.size import SINGLE, Size, insist
 from mercato.embedded.state import PlatformState, write_private
+from mercato.platform.settings import whole_environment
 
 GATEWAY_PORT = 8080
 RPC_SERVICES = ("user", "inventory", "order", "mailer")
@@ -131,7 +132,8 @@ def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int], size: Siz
         environment |= {"SMTP_HOST": LOOPBACK, "SMTP_PORT": str(smtp_port), "SMTP_TLS": "none"}
         environment |= {"SMTP_USERNAME": "", "SMTP_PASSWORD": ""}
         # a mail of unknown fate is looked up here in seconds, so more may be on their way at once
-        environment |= {"MAILBOX_API": plan.urls["mailbox"], "SMTP_CONNECTIONS": "12"}
+        environment["MAILBOX_API"] = plan.urls["mailbox"]
+        environment["SMTP_CONNECTIONS"] = whole_environment().get("SMTP_CONNECTIONS") or "12"
 
 
 def _of(name: str, ports: Mapping[str, int]) -> dict[str, int]:
