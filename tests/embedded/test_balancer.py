@@ -148,3 +148,23 @@ async def test_an_answer_without_a_body_does_not_hold_up_the_next(scene: Scene) 
     assert (await scene.http.head("/thing")).status_code == 200
     assert (await scene.http.get("/thing")).status_code == 200
     assert len(scene.one.served + scene.two.served) == 2
+
+
+async def test_a_request_waits_a_moment_where_no_gateway_takes_it(scene: Scene) -> None:
+    scene.one.dies = scene.two.dies = True
+    waiting = asyncio.ensure_future(fresh(scene, "GET"))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    scene.one.dies = False
+    assert (await waiting).text == "one "
+
+
+async def test_a_silent_gateway_is_not_left_for_nobody(scene: Scene) -> None:
+    scene.one.status = 503
+    await asyncio.sleep(0.5)
+    scene.two.silent = True
+    waiting = asyncio.ensure_future(fresh(scene, "GET"))
+    await asyncio.sleep(2.5)
+    assert not waiting.done()
+    assert scene.two.served == ["get"], "it was sent to another, or twice"
+    waiting.cancel()

@@ -15,30 +15,30 @@ log = structlog.get_logger()
 
 
 class Backend:
-    """One gateway. It is `ready` when /readyz says so, and `lost` when it says nothing at all."""
+    """One gateway: `ready` when /readyz says so, `silent` when it says nothing at all.
+
+    It is `lost` when it is silent and another one would do: else there is nothing to turn to.
+    """
 
     def __init__(self, address: str) -> None:
         self.host, _, port = address.rpartition(":")
         self.port = int(port)
         self.ready = False
+        self.silent = True
         self.lost = asyncio.Event()
 
     async def look(self) -> None:
         """Asks it once."""
-        before = self.ready, self.lost.is_set()
+        before = self.ready, self.silent
         status = 0
         try:
             async with asyncio.timeout(ANSWER_S):
                 status = await probes.http_status(self.port, "/readyz")
         except TimeoutError:
             pass
-        self.ready = status == 200
-        if status:
-            self.lost.clear()
-        else:
-            self.lost.set()
-        if before != (self.ready, self.lost.is_set()):
-            log.info("gateway", port=self.port, ready=self.ready, lost=self.lost.is_set())
+        self.ready, self.silent = status == 200, not status
+        if before != (self.ready, self.silent):
+            log.info("gateway", port=self.port, ready=self.ready, silent=self.silent)
 
 
 class Backends:
@@ -55,12 +55,16 @@ class Backends:
                 group.create_task(self._watch(backend))
 
     def in_order(self) -> list[Backend]:
-        """Returns all: those that are ready, in turns, then those that answer, then the lost."""
+        """Returns all: those that are ready, in turns, then those that answer, then the silent."""
         turn = next(self._turns) % len(self.all)
         turned = self.all[turn:] + self.all[:turn]
-        return sorted(turned, key=lambda backend: (not backend.ready, backend.lost.is_set()))
+        return sorted(turned, key=lambda backend: (not backend.ready, backend.silent))
 
     async def _watch(self, backend: Backend) -> None:
         while True:
             await backend.look()
+            if not backend.silent:
+                backend.lost.clear()
+            elif any(other.ready for other in self.all if other is not backend):
+                backend.lost.set()
             await asyncio.sleep(LOOK_S)

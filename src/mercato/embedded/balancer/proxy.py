@@ -16,6 +16,8 @@ from mercato.embedded.balancer.messages import CHUNK, Request, Response
 from mercato.platform.tasks import Tasks
 
 CONNECT_S = 1.0
+PATIENCE_S = 5.0  # for a request that no gateway takes
+AGAIN_S = 0.1
 KEEP_ALIVE_S = 75.0
 IDLE_S_MAX = 30.0  # less than a gateway keeps an idle connection
 AWAY = (
@@ -79,7 +81,7 @@ class Proxy:
         writer: asyncio.StreamWriter,
     ) -> Link | None:
         """Has `request` answered; returns the connection to use next, None when all is over."""
-        async for link in self._links(kept):
+        async for link in self._patiently(kept):
             if not request.whole:
                 await _tunnel(request, link, reader, writer)
                 return None
@@ -95,6 +97,16 @@ class Proxy:
             return link if lasts else None
         writer.write(AWAY)
         return None
+
+    async def _patiently(self, kept: Link | None) -> AsyncIterator[Link]:
+        """Gives links, again and again for PATIENCE_S: a gateway may be back in a moment."""
+        until = asyncio.get_running_loop().time() + PATIENCE_S
+        async for link in self._links(kept):
+            yield link
+        while not self.closing and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(AGAIN_S)
+            async for link in self._links(None):
+                yield link
 
     async def _links(self, kept: Link | None) -> AsyncIterator[Link]:
         """Gives `kept` where it will do, then new connections, each to another gateway."""
