@@ -17,6 +17,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--until-found", action="store_true", help="stop at the first finding")
     given = parser.parse_args()
+    if given.seeds < 1:
+        parser.error("--seeds must be 1 or more")
     if given.seed is not None:
         outcome = simulate(given.seed, level=logging.INFO)
         _show(outcome)

@@ -70,6 +70,7 @@ def left(home: Path) -> list[psutil.Process]:
         (("--faults", "locusts"), "locusts"),
         (("--orders", "0"), "orders"),
         (("--data-dir", "."), "not empty"),
+        (("--report", "/proc/nowhere"), "choose another one with --report"),
     ],
 )
 def test_a_storm_that_makes_no_sense_is_refused(words: tuple[str, str], says: str) -> None:

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -70,6 +71,7 @@ def storm(
     chosen = random.randrange(SEEDS) if seed is None else seed  # noqa: S311
     groups = [name for name in GROUPS if faults == "all" or name in faults.split(",")]
     options = Options(orders, minutes * 60, clients, chosen, groups, SETTLE_S)
+    _usable(report)
     doctor.insist(data_dir or Path(tempfile.gettempdir()), Given())
     folder = _own(data_dir)
     return _run(options, folder, report, json=json, keep=keep or data_dir is not None)
@@ -92,13 +94,26 @@ def _run(options: Options, folder: Path, report: Path, *, json: bool, keep: bool
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _usable(report: Path) -> None:
+    """Raises PlatformError, before anything has begun, when this folder cannot be made."""
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # it is made when there is something to be kept
+            report.rmdir()
+    except OSError as failure:
+        raise PlatformError(
+            f"{report} cannot be the report's folder: {failure.strerror}",
+            "choose another one with --report",
+        ) from None
+
+
 def _conclude(found: Report, folder: Path, *, json: bool) -> int:
-    with usable(folder):
-        written = page.write(found, folder)
     if json:
         say_json(found)
     else:
         conclude(found, console)
+    written = page.write(found, folder)
+    if not json:
         console.print(f"report: {written}")
     return 0 if found.passed else 1
 
@@ -109,9 +124,13 @@ async def _weather(storm: Storm, folder: Path, *, quiet: bool) -> Report | None:
     running = loop.create_task(storm.run(folder))
     watching = [] if quiet else [loop.create_task(watch(storm, console))]
 
+    def leave() -> None:
+        errors.print(f"data and logs: {folder}")
+        os._exit(INTERRUPTED)
+
     def stop() -> None:
         for number in SIGNALS:
-            loop.add_signal_handler(number, os._exit, INTERRUPTED)
+            loop.add_signal_handler(number, leave)
         errors.print("stopping; once more to stop at once")
         running.cancel()
 

@@ -123,7 +123,7 @@ def _figures(report: Report) -> list[tuple[str, str]]:
         ("mails", f"{report.mails:,}, {report.mails_parked} of them parked for a while; "
          f"{report.told_again:,} facts and mails told once more"),
         ("answers", ", ".join(f"{n:,} x {status}" for status, n in report.statuses.items())),
-        ("repeated", ", ".join(f"{n:,} x {why}" for why, n in report.unanswered_tries.items())
+        ("unanswered", ", ".join(f"{n:,} x {why}" for why, n in report.unanswered_tries.items())
          or "nothing"),
         ("faults", f"{len(report.happened)}, {report.restarts} restarts of services: "
          + ", ".join(f"{n} {fault}" for fault, n in report.faults.items())),

@@ -96,7 +96,8 @@ def _agreed(mends: Sequence[Mend], wish: Wish) -> bool:
 async def _mend(store: Store, mends: Sequence[Mend]) -> None:
     mending = Repair(store)
     done = await mending.apply(mends)
-    errors.print(f"done: {done} of {len(mends)}; the rest was no longer needed")
+    rest = "; the rest was no longer needed" if done < len(mends) else ""
+    errors.print(f"done: {done} of {len(mends)}{rest}")
     if not await mending.answered():
         errors.print(
             f"{len(mending.told)} outbox rows are not answered yet: a running platform goes on "
