@@ -16,7 +16,7 @@ from mercato.embedded.balancer.messages import CHUNK, Request, Response
 from mercato.platform.tasks import Tasks
 
 CONNECT_S = 1.0
-PATIENCE_S = 5.0  # for a request that no gateway takes
+PATIENCE_S = 10.0  # for a request that no gateway takes
 AGAIN_S = 0.1
 KEEP_ALIVE_S = 75.0
 IDLE_S_MAX = 30.0  # less than a gateway keeps an idle connection
