@@ -85,15 +85,15 @@ class Proxy:
             if not request.whole:
                 await _tunnel(request, link, reader, writer)
                 return None
+            lasts = False
             try:
                 lasts = await _exchange(request, link, writer)
             except Lost:
-                link.writer.close()
                 if request.repeatable:
                     continue
-                return None
-            if not lasts:
-                link.writer.close()
+            finally:
+                if not lasts:
+                    link.writer.close()
             return link if lasts else None
         writer.write(AWAY)
         return None
