@@ -24,10 +24,8 @@ GAUGE = re.compile(r'^mercato_audit_findings\{check="(\w+)"\} (\S+)$', re.MULTIL
 
 @pytest.fixture(scope="module")
 async def shop(platform: Platform) -> AsyncIterator[Shop]:
-    opened = Shop(platform)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with Shop.of(platform) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

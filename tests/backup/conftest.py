@@ -13,10 +13,8 @@ from tests.story.shop import Shop
 
 @pytest.fixture
 async def shop(platform: Platform) -> AsyncIterator[Shop]:
-    opened = Shop(platform)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with Shop.of(platform) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from tests.story.shop import Shop
 
 @pytest.fixture(scope="package")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
-    async with Platform.open(tmp_path_factory.mktemp("cluster"), size=CLUSTER) as platform:
-        opened = Shop(platform)
-        await opened.open()
+    async with (
+        Platform.open(tmp_path_factory.mktemp("cluster"), size=CLUSTER) as platform,
+        Shop.of(platform) as opened,
+    ):
         yield opened
-        await opened.close()

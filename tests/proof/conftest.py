@@ -43,7 +43,5 @@ def figures(pytestconfig: pytest.Config) -> Figures:
 
 @pytest.fixture(scope="session")
 async def shop(platform: Platform) -> AsyncIterator[Shop]:
-    opened = Shop(platform)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with Shop.of(platform) as opened:
+        yield opened

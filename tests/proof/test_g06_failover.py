@@ -27,11 +27,11 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.fixture(scope="module")
 async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
-    async with Platform.open(tmp_path_factory.mktemp("cluster"), size=CLUSTER) as platform:
-        opened = Shop(platform)
-        await opened.open()
+    async with (
+        Platform.open(tmp_path_factory.mktemp("cluster"), size=CLUSTER) as platform,
+        Shop.of(platform) as opened,
+    ):
         yield opened
-        await opened.close()
 
 
 async def load_on(shop: Shop) -> Load:

@@ -138,13 +138,8 @@ async def test_units_are_back_soon_after_the_hold_has_run_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figures: Figures
 ) -> None:
     monkeypatch.setenv("ORDER_HOLD_S", str(HOLD_S))
-    async with Platform.open(tmp_path / "shop") as platform:
-        shop = Shop(platform)
-        await shop.open()
-        try:
-            late = await _release_delays(shop, sized(200, least=20))
-        finally:
-            await shop.close()
+    async with Platform.open(tmp_path / "shop") as platform, Shop.of(platform) as shop:
+        late = await _release_delays(shop, sized(200, least=20))
     figures.tell("G13", released_after_hold_s_max=max(late), released_p50_s=percentile(late, 0.5))
     assert max(late) <= RELEASED_S_MAX
 

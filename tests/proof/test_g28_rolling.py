@@ -26,11 +26,8 @@ pytestmark = pytest.mark.timeout(SECONDS_MAX + 300)
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with Platform.open(tmp_path, size=CLUSTER) as platform:
-        opened = Shop(platform)
-        await opened.open()
+    async with Platform.open(tmp_path, size=CLUSTER) as platform, Shop.of(platform) as opened:
         yield opened
-        await opened.close()
 
 
 async def test_twenty_rolling_restarts_of_each_service_fail_no_request(

@@ -45,10 +45,8 @@ async def store(platform: Platform) -> AsyncIterator[Store]:
 
 @pytest.fixture(scope="module")
 async def shop(platform: Platform) -> AsyncIterator[Shop]:
-    opened = Shop(platform)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with Shop.of(platform) as opened:
+        yield opened
 
 
 class Watcher:

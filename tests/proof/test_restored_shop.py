@@ -35,13 +35,8 @@ class Day:
 
 @asynccontextmanager
 async def opened(home: Path) -> AsyncIterator[Shop]:
-    async with Platform.open(home) as platform:
-        shop = Shop(platform)
-        await shop.open()
-        try:
-            yield shop
-        finally:
-            await shop.close()
+    async with Platform.open(home) as platform, Shop.of(platform) as shop:
+        yield shop
 
 
 async def place(shop: Shop, buyer: Customer, product: str, count: int) -> list[str]:

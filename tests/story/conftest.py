@@ -10,7 +10,5 @@ from tests.story.shop import Shop
 
 @pytest.fixture(scope="session")
 async def shop(platform: Platform) -> AsyncIterator[Shop]:
-    opened = Shop(platform)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with Shop.of(platform) as opened:
+        yield opened

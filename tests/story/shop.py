@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,14 +44,19 @@ class Shop:
         self.database = self.mongo[name]
         self.admin: dict[str, str] = {}
 
-    async def open(self) -> None:
-        email, password = next(iter(self.platform.logins.items()))
-        self.admin = await self.login(email, password)
-
-    async def close(self) -> None:
-        await self.http.aclose()
-        await self.mailbox.aclose()
-        await self.mongo.close()
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, platform: Platform) -> AsyncIterator["Shop"]:
+        """The platform's shop with its keeper logged in; closed when one leaves it."""
+        shop = cls(platform)
+        try:
+            email, password = next(iter(platform.logins.items()))
+            shop.admin = await shop.login(email, password)
+            yield shop
+        finally:
+            await shop.http.aclose()
+            await shop.mailbox.aclose()
+            await shop.mongo.close()
 
     async def login(self, email: str, password: str) -> dict[str, str]:
         body = {"email": email, "password": password}
