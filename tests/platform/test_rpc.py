@@ -67,7 +67,7 @@ async def served() -> AsyncIterator[tuple[Answering, str]]:
     roles |= {
         name: frozenset({"customer", "admin", "service"}) for name in ("GetOrder", "CreateOrder")
     }
-    server = Server(SERVICE, TOKENS, roles)  # type: ignore[arg-type]
+    server = Server([SERVICE], TOKENS, roles)  # type: ignore[arg-type]
     add_OrderServiceServicer_to_server(answering, server.grpc)
     async with server.listen("127.0.0.1", 0) as port:
         yield answering, f"127.0.0.1:{port}"
@@ -152,7 +152,7 @@ async def test_a_role_that_is_not_named_is_refused(stub: OrderServiceStub) -> No
 
 def test_a_method_without_roles_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="GetOrder"):
-        Server(SERVICE, TOKENS, {})
+        Server([SERVICE], TOKENS, {})
 
 
 async def test_every_bad_field_is_named(stub: OrderServiceStub) -> None:
@@ -270,14 +270,16 @@ async def test_health_and_reflection_are_open_to_all(served: tuple[Answering, st
 async def test_a_port_that_is_taken_is_said_so(served: tuple[Answering, str]) -> None:
     roles = {method.name: frozenset[Any]() for method in SERVICE.methods}
     with pytest.raises(OSError, match="taken"):
-        async with Server(SERVICE, TOKENS, roles).listen("127.0.0.1", int(served[1].split(":")[1])):
+        async with Server([SERVICE], TOKENS, roles).listen(
+            "127.0.0.1", int(served[1].split(":")[1])
+        ):
             pass
 
 
 async def test_a_server_that_stops_finishes_what_it_began() -> None:
     answering = Answering()
     roles: Any = {method.name: frozenset({"service"}) for method in SERVICE.methods}
-    server = Server(SERVICE, TOKENS, roles)
+    server = Server([SERVICE], TOKENS, roles)
     add_OrderServiceServicer_to_server(answering, server.grpc)
     began = asyncio.Event()
 

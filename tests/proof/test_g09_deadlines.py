@@ -70,7 +70,7 @@ class Counter:
 async def counter(shop: Shop) -> AsyncIterator[Counter]:
     e = shop.platform.environment
     tokens, port = Tokens(e["JWT_SECRET"]), any_free()
-    server = Server(order_pb2.DESCRIPTOR.services_by_name["OrderService"], tokens, ALLOWED)
+    server = Server([order_pb2.DESCRIPTOR.services_by_name["OrderService"]], tokens, ALLOWED)
     inside, outside = Channels(tokens, "order"), Channels(tokens, "gateway")
     async with (
         Store.open(e["MONGO_URI"], "ecommerce") as store,

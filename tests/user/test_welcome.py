@@ -43,7 +43,7 @@ class Postbox(MailerServiceServicer):
 async def opened(platform: Platform, tokens: Tokens) -> AsyncIterator[Postbox]:
     postbox = Postbox()
     services: frozenset[Role] = frozenset(("service",))
-    server = Server(SERVICE, tokens, {"SendEmail": services, "QueueMails": services})
+    server = Server([SERVICE], tokens, {"SendEmail": services, "QueueMails": services})
     add_MailerServiceServicer_to_server(postbox, server.grpc)
     host, _, port = platform.environment["MAILER_SERVICE"].rpartition(":")
     async with server.listen(host, int(port)):

@@ -53,7 +53,7 @@ async def main() -> None:
         dead = DeadLetters(store["dead_letters"], NAME)
         listener = OrderListener(warehouse, dead)
         server = Server(
-            inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"], tokens, ALLOWED
+            [inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"]], tokens, ALLOWED
         )
         add_InventoryServiceServicer_to_server(
             InventoryHandler(catalogue, warehouse, s.currency), server.grpc

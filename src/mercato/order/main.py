@@ -71,7 +71,7 @@ async def main() -> None:
         orders = MongoOrders(store, cache)
         ordering = Ordering(orders, catalogue, now)
         post = Post(UserServiceStub(user_channel), MailerServiceStub(mailer_channel), channels)
-        server = Server(order_pb2.DESCRIPTOR.services_by_name["OrderService"], tokens, ALLOWED)
+        server = Server([order_pb2.DESCRIPTOR.services_by_name["OrderService"]], tokens, ALLOWED)
         add_OrderServiceServicer_to_server(OrderHandler(ordering, s.currency), server.grpc)
         async with server.listen(s.host, s.port):
             await run(

@@ -65,7 +65,7 @@ async def main() -> None:
         post = Post(MailerServiceStub(mailer), channels)
         facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
         mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=post)
-        server = Server(SERVICE, tokens, ALLOWED)
+        server = Server([SERVICE], tokens, ALLOWED)
         add_UserServiceServicer_to_server(UserHandler(accounts, tokens), server.grpc)
         async with server.listen(settings.host, settings.port):
             await run(facts_out.run(), mails_out.run(), name=NAME)

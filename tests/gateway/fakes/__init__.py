@@ -55,7 +55,7 @@ async def services(tokens: Tokens) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         for descriptor, add, fake in served:
             (service,) = descriptor.services_by_name.values()
-            server = Server(service, tokens, {method.name: ALL for method in service.methods})
+            server = Server([service], tokens, {method.name: ALL for method in service.methods})
             add(fake, server.grpc)
             port = await stack.enter_async_context(server.listen("127.0.0.1", 0))
             fakes.targets[f"{descriptor.package}_service"] = f"127.0.0.1:{port}"

@@ -1,7 +1,7 @@
 """A service's gRPC server: health, reflection, limits, and a stop that finishes what it began."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -52,23 +52,27 @@ class _Health(health_aio.HealthServicer):
 
 
 class Server:
-    """Serves one service's methods, each for the roles that `allowed` gives it."""
+    """Serves the methods of `services`, each for the roles that `allowed` gives it by name."""
 
     def __init__(
-        self, service: ServiceDescriptor, tokens: Tokens, allowed: Mapping[str, frozenset[Role]]
+        self,
+        services: Sequence[ServiceDescriptor],
+        tokens: Tokens,
+        allowed: Mapping[str, frozenset[Role]],
     ) -> None:
-        missing = {method.name for method in service.methods} ^ set(allowed)
+        missing = {method.name for each in services for method in each.methods} ^ set(allowed)
         if missing:
             raise ValueError(f"every method needs its roles: {sorted(missing)}")
-        self._name = service.full_name
+        self._names = tuple(each.full_name for each in services)
         self._guard = Guard(tokens, allowed)
         self._health = _Health()
         self.grpc = grpc.aio.server(
             interceptors=(self._guard,), options=OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
-        names = (self._name, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
-        reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self.grpc)
+        health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+        names = (*self._names, health, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self.grpc)
 
     @asynccontextmanager
     async def listen(self, host: str, port: int) -> AsyncIterator[int]:
@@ -94,5 +98,5 @@ class Server:
             await self._guard.tasks.drain(STOP_GRACE_S)
 
     async def _say(self, status: Any) -> None:
-        for name in ("", self._name):
+        for name in ("", *self._names):
             await self._health.set(name, status)

@@ -1,4 +1,4 @@
-"""The user service's front door: its gRPC methods, and the roles that may call them."""
+"""The gRPC methods of accounts, and the roles that may call them."""
 
 from typing import Any, Final, Protocol
 

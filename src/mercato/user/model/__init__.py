@@ -1,0 +1,43 @@
+"""The rules of identity: what an account is, and what proves whose it is."""
+
+from mercato.user.model.account import (
+    OPERATOR,
+    USERNAME_FALLBACK,
+    USERNAME_LENGTH_MAX,
+    USERNAME_LENGTH_MIN,
+    CurrentPasswordWrong,
+    Edit,
+    EmailTaken,
+    Profile,
+    User,
+    UsernameTaken,
+    UserNotFound,
+    UserRole,
+    WrongCredentials,
+    another,
+    normal_email,
+    taken,
+    username_from,
+    username_key,
+)
+
+__all__ = [
+    "OPERATOR",
+    "USERNAME_FALLBACK",
+    "USERNAME_LENGTH_MAX",
+    "USERNAME_LENGTH_MIN",
+    "CurrentPasswordWrong",
+    "Edit",
+    "EmailTaken",
+    "Profile",
+    "User",
+    "UserNotFound",
+    "UserRole",
+    "UsernameTaken",
+    "WrongCredentials",
+    "another",
+    "normal_email",
+    "taken",
+    "username_from",
+    "username_key",
+]
