@@ -20,8 +20,11 @@ from mercato.user.model.account import (
     username_from,
     username_key,
 )
+from mercato.user.model.trail import FOLDED, KINDS, Kind, SecurityEvent
 
 __all__ = [
+    "FOLDED",
+    "KINDS",
     "OPERATOR",
     "USERNAME_FALLBACK",
     "USERNAME_LENGTH_MAX",
@@ -29,7 +32,9 @@ __all__ = [
     "CurrentPasswordWrong",
     "Edit",
     "EmailTaken",
+    "Kind",
     "Profile",
+    "SecurityEvent",
     "User",
     "UserNotFound",
     "UserRole",
