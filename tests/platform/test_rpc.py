@@ -21,7 +21,7 @@ from pymongo.errors import (
 )
 
 from mercato.kernel import errors
-from mercato.kernel.identity import Caller, new_id
+from mercato.kernel.identity import Caller, Party, new_id
 from mercato.pb import order_pb2 as pb
 from mercato.pb.order_pb2_grpc import (
     OrderServiceServicer,
@@ -36,6 +36,11 @@ SERVICE = pb.DESCRIPTOR.services_by_name["OrderService"]
 TOKENS = Tokens("t" * 40)
 USER = Caller(new_id(), "customer")
 ORDER = new_id()
+ALLOWED: dict[str, frozenset[Party]] = {
+    **{method.name: frozenset({"gateway"}) for method in SERVICE.methods},
+    "GetOrder": frozenset({"customer", "admin", "gateway", "order"}),
+    "CreateOrder": frozenset({"customer", "admin"}),
+}
 SECRET = "mongodb://user:hush@host"
 
 
@@ -63,11 +68,7 @@ class Answering(OrderServiceServicer):
 @pytest.fixture(scope="module")
 async def served() -> AsyncIterator[tuple[Answering, str]]:
     answering = Answering()
-    roles = {method.name: frozenset({"service"}) for method in SERVICE.methods}
-    roles |= {
-        name: frozenset({"customer", "admin", "service"}) for name in ("GetOrder", "CreateOrder")
-    }
-    server = Server([SERVICE], TOKENS, roles)  # type: ignore[arg-type]
+    server = Server([SERVICE], TOKENS, ALLOWED)
     add_OrderServiceServicer_to_server(answering, server.grpc)
     async with server.listen("127.0.0.1", 0) as port:
         yield answering, f"127.0.0.1:{port}"
@@ -150,7 +151,7 @@ async def test_a_role_that_is_not_named_is_refused(stub: OrderServiceStub) -> No
     assert refused.value.slug == "forbidden"
 
 
-def test_a_method_without_roles_is_a_mistake_of_ours() -> None:
+def test_a_method_without_callers_is_a_mistake_of_ours() -> None:
     with pytest.raises(ValueError, match="GetOrder"):
         Server([SERVICE], TOKENS, {})
 
@@ -278,8 +279,7 @@ async def test_a_port_that_is_taken_is_said_so(served: tuple[Answering, str]) ->
 
 async def test_a_server_that_stops_finishes_what_it_began() -> None:
     answering = Answering()
-    roles: Any = {method.name: frozenset({"service"}) for method in SERVICE.methods}
-    server = Server([SERVICE], TOKENS, roles)
+    server = Server([SERVICE], TOKENS, ALLOWED)
     add_OrderServiceServicer_to_server(answering, server.grpc)
     began = asyncio.Event()
 

@@ -10,7 +10,7 @@ import nats
 from nats.aio.msg import Msg
 
 from mercato.embedded.supervisor import Platform
-from mercato.kernel.identity import Role
+from mercato.kernel.identity import Party
 from mercato.pb import mailer_pb2
 from mercato.pb.mailer_pb2_grpc import MailerServiceServicer, add_MailerServiceServicer_to_server
 from mercato.platform.mongo import Collection, Store
@@ -42,7 +42,7 @@ class Postbox(MailerServiceServicer):
 @asynccontextmanager
 async def opened(platform: Platform, tokens: Tokens) -> AsyncIterator[Postbox]:
     postbox = Postbox()
-    services: frozenset[Role] = frozenset(("service",))
+    services: frozenset[Party] = frozenset(("user",))
     server = Server([SERVICE], tokens, {"SendEmail": services, "QueueMails": services})
     add_MailerServiceServicer_to_server(postbox, server.grpc)
     host, _, port = platform.environment["MAILER_SERVICE"].rpartition(":")

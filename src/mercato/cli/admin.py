@@ -39,7 +39,7 @@ def create(
 
 async def _register(shop: Shop, wish: UserRequest) -> str:
     channels = shop.channels()
-    async with channels.open(shop.user_service) as channel:
+    async with channels.open(shop.user_service, "user") as channel:
         answer = await channels.call(UserServiceStub(channel).RegisterUser, wish)
     return answer.id
 

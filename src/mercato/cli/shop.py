@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from mercato.embedded import state
 from mercato.embedded.errors import NotRunning, PlatformError
-from mercato.platform.rpc import Channels
+from mercato.platform.rpc import Channels, Identity
 from mercato.platform.settings import Settings, SettingsError, load
 from mercato.platform.tokens import Tokens
 
@@ -44,7 +44,7 @@ class Shop(Settings):
         return found(cls, data_dir)
 
     def channels(self) -> Channels:
-        return Channels(Tokens(self.jwt_secret), CALLER)
+        return Channels(Tokens(self.jwt_secret), CALLER, Identity.of(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,7 +126,7 @@ class Upload:
 async def upload(shop: Shop, run: Upload, lines: Iterable[Line]) -> Tally:
     """Runs `run` into the catalogue of `shop`; raises Refused."""
     channels = shop.channels()
-    async with channels.open(shop.inventory_service) as channel:
+    async with channels.open(shop.inventory_service, "inventory") as channel:
         stub = InventoryServiceStub(channel)
         call = partial(channels.call, stub.BatchUpsertProducts, deadline_s=CALL_DEADLINE_S)
 

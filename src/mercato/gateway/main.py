@@ -21,7 +21,7 @@ from mercato.gateway.server import bound, serve
 from mercato.gateway.users import Users
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
-from mercato.platform.rpc import Channels
+from mercato.platform.rpc import Channels, Identity
 from mercato.platform.run import run
 from mercato.platform.settings import Secret, Settings, load
 from mercato.platform.tokens import Tokens
@@ -61,14 +61,16 @@ async def gateway(
     It waits for no service: `/readyz` tells which are there.
     """
     tokens = Tokens(settings.jwt_secret)
-    channels = Channels(tokens, "gateway")
+    channels = Channels(tokens, "gateway", Identity.of(settings))
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(bound(settings.host, settings.port))
         bus = await stack.enter_async_context(Bus.open(settings.nats_url, "gateway"))
-        user = await stack.enter_async_context(channels.open(settings.user_service))
-        stock = await stack.enter_async_context(channels.open(settings.inventory_service))
-        order = await stack.enter_async_context(channels.open(settings.order_service))
-        mailer = await stack.enter_async_context(channels.open(settings.mailer_service))
+        user = await stack.enter_async_context(channels.open(settings.user_service, "user"))
+        stock = await stack.enter_async_context(
+            channels.open(settings.inventory_service, "inventory")
+        )
+        order = await stack.enter_async_context(channels.open(settings.order_service, "order"))
+        mailer = await stack.enter_async_context(channels.open(settings.mailer_service, "mailer"))
         inventory = Inventory(channels, stock)
         readiness = Readiness({"user": user, "inventory": stock, "order": order})
         resources = [

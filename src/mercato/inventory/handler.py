@@ -10,7 +10,7 @@ from mercato.inventory.model import Edit, Product, Unfit
 from mercato.inventory.usecase import Catalogue, Warehouse
 from mercato.kernel.clock import rfc3339
 from mercato.kernel.errors import Invalid, Violation
-from mercato.kernel.identity import Role, is_id
+from mercato.kernel.identity import Party, is_id
 from mercato.kernel.money import Money
 from mercato.pb import inventory_pb2 as pb
 from mercato.pb import money_pb2
@@ -19,20 +19,19 @@ from mercato.platform.bus import Delivery
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.rpc import caller, status_of, validated
 
-_ANYBODY: Final[frozenset[Role]] = frozenset({"customer", "admin", "service"})
-_KEEPERS: Final[frozenset[Role]] = frozenset({"admin"})
-_SERVICES: Final[frozenset[Role]] = frozenset({"service"})
+_KEEPERS: Final[frozenset[Party]] = frozenset({"admin"})
+_READERS: Final[frozenset[Party]] = frozenset({"customer", "admin", "gateway"})
 
-ALLOWED: Final[dict[str, frozenset[Role]]] = {
+ALLOWED: Final[dict[str, frozenset[Party]]] = {
     "CreateProduct": _KEEPERS,
-    "GetProduct": _ANYBODY,
+    "GetProduct": _READERS,
     "UpdateProduct": _KEEPERS,
     "DeleteProduct": _KEEPERS,
-    "ListProducts": _ANYBODY,
-    "BatchGetProducts": _ANYBODY,
-    "BatchUpsertProducts": _KEEPERS | _SERVICES,
+    "ListProducts": _READERS,
+    "BatchGetProducts": _READERS | {"order"},
+    "BatchUpsertProducts": _KEEPERS | {"cli"},
     "AdjustStock": _KEEPERS,
-    "GetReservation": _KEEPERS | _SERVICES,
+    "GetReservation": _KEEPERS | {"order"},
 }
 
 QUANTITY_MAX: Final = 1_000_000

@@ -16,7 +16,7 @@ from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
 from mercato.platform.relay import Relay, to_bus
-from mercato.platform.rpc import Server
+from mercato.platform.rpc import Identity, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import StoreSettings, load
 from mercato.platform.tokens import Tokens
@@ -35,7 +35,7 @@ async def main() -> None:
     """Serves until SIGTERM or SIGINT; then finishes what it began."""
     s = load(InventorySettings)
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
-    tokens = Tokens(s.jwt_secret)
+    tokens, identity = Tokens(s.jwt_secret), Identity.of(s)
     async with (
         Store.open(s.mongo_uri, s.mongo_db_name) as store,
         Cache.open(
@@ -52,9 +52,8 @@ async def main() -> None:
         warehouse = Warehouse(MongoStock(store, cache, outbox))
         dead = DeadLetters(store["dead_letters"], NAME)
         listener = OrderListener(warehouse, dead)
-        server = Server(
-            [inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"]], tokens, ALLOWED
-        )
+        service = inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"]
+        server = Server([service], tokens, ALLOWED, identity)
         add_InventoryServiceServicer_to_server(
             InventoryHandler(catalogue, warehouse, s.currency), server.grpc
         )

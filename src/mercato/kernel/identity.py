@@ -4,11 +4,15 @@ import itertools
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from mercato.kernel import clock
 
 Role = Literal["customer", "admin", "service"]
+Service = Literal["gateway", "user", "inventory", "order", "mailer", "audit", "cli"]
+# Who may be allowed something: users by their role, each of our services by its name.
+Party = Literal["customer", "admin"] | Service
+SERVICES: Final[frozenset[str]] = frozenset(get_args(Service))
 
 _ID = re.compile(r"[0-9a-f]{24}")
 _PROCESS = secrets.token_bytes(5)
@@ -39,6 +43,13 @@ class Caller:
     def rules(self) -> bool:
         """Whether the caller may act on everybody's things."""
         return self.role != "customer"
+
+    @property
+    def party(self) -> str:
+        """What permissions know the caller as; empty for a service that is none of ours."""
+        if self.role == "service":
+            return self.id if self.id in SERVICES else ""
+        return self.role
 
     def owns(self, user_id: str) -> bool:
         return self.rules or self.id == user_id

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from mercato.kernel.clock import now
-from mercato.kernel.identity import Role
+from mercato.kernel.identity import Party
 from mercato.kernel.money import Money
 from mercato.mailer.model import Line, Mail, Order, State, Templated
 from mercato.mailer.usecase import Mailing
@@ -14,9 +14,9 @@ from mercato.platform import telemetry
 WAIT_S_MAX: Final = 2.0
 ANSWER_S: Final = 0.3  # of the caller's time, kept for storing the mail and for the way back
 
-ALLOWED: Final[dict[str, frozenset[Role]]] = {
-    "SendEmail": frozenset({"admin", "service"}),
-    "QueueMails": frozenset({"service"}),
+ALLOWED: Final[dict[str, frozenset[Party]]] = {
+    "SendEmail": frozenset({"admin"}),
+    "QueueMails": frozenset({"user", "order"}),
 }
 
 

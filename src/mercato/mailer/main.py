@@ -19,7 +19,7 @@ from mercato.pb import mailer_pb2
 from mercato.pb.mailer_pb2_grpc import add_MailerServiceServicer_to_server
 from mercato.platform import telemetry
 from mercato.platform.mongo import Store
-from mercato.platform.rpc import Server
+from mercato.platform.rpc import Identity, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import Secret, Settings, SettingsError, load
 from mercato.platform.tokens import Tokens
@@ -79,7 +79,7 @@ class MailerSettings(Settings):
 async def main() -> None:
     """Serves until SIGTERM or SIGINT; then finishes what it began."""
     s = load(MailerSettings)
-    sender, server, mailbox = s.sender, s.mail_server, s.mailbox
+    sender, server, mailbox, identity = s.sender, s.mail_server, s.mailbox, Identity.of(s)
     compose = Composer(sender)
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
     log.info(
@@ -92,7 +92,7 @@ async def main() -> None:
         sending = Sender(mails, compose, server, connections=s.smtp_connections)
         mailing = Mailing(mails, sending.soon, now)
         service = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]
-        grpc_server = Server([service], Tokens(s.jwt_secret), ALLOWED)
+        grpc_server = Server([service], Tokens(s.jwt_secret), ALLOWED, identity)
         add_MailerServiceServicer_to_server(MailerHandler(mailing, s.currency), grpc_server.grpc)
         async with grpc_server.listen(s.host, s.port):
             await run(sending.run(), Resolver(mails, mailbox).run(), name=NAME)

@@ -10,7 +10,7 @@ import msgspec
 from mercato.events import OrderFact, StockRejected, StockReleased, StockReserved, StockSold
 from mercato.kernel.clock import rfc3339
 from mercato.kernel.errors import Forbidden
-from mercato.kernel.identity import Role, is_id
+from mercato.kernel.identity import Party, is_id
 from mercato.kernel.money import Money
 from mercato.order.model import Draft, Order, Status
 from mercato.order.usecase import Ordering
@@ -21,14 +21,14 @@ from mercato.platform.bus import Delivery
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.rpc import caller, status_of, validated
 
-ALLOWED: Final[dict[str, frozenset[Role]]] = {
+ALLOWED: Final[dict[str, frozenset[Party]]] = {
     "CreateOrder": frozenset({"customer", "admin"}),
-    "GetOrder": frozenset({"customer", "admin", "service"}),
+    "GetOrder": frozenset({"customer", "admin"}),
     "UpdateOrderStatus": frozenset({"customer", "admin"}),
     "ListUserOrders": frozenset({"customer", "admin"}),
     "GetOrderHistory": frozenset({"customer", "admin"}),
-    "BatchCreateOrders": frozenset({"service"}),
-    "BatchGetOrders": frozenset({"service"}),
+    "BatchCreateOrders": frozenset({"gateway"}),
+    "BatchGetOrders": frozenset({"gateway"}),
 }
 
 MESSAGES: Final = {

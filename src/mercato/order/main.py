@@ -24,7 +24,7 @@ from mercato.platform.cache import Cache
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
 from mercato.platform.relay import Relay, to_bus
-from mercato.platform.rpc import Channels, Server
+from mercato.platform.rpc import Channels, Identity, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import StoreSettings, load
 from mercato.platform.tokens import Tokens
@@ -52,16 +52,17 @@ async def main() -> None:
     s = load(OrderSettings)
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
     tokens = Tokens(s.jwt_secret)
-    channels = Channels(tokens, NAME)
+    identity = Identity.of(s)
+    channels = Channels(tokens, NAME, identity)
     async with (
         Store.open(s.mongo_uri, s.mongo_db_name) as store,
         Cache.open(
             s.redis_addr, password=s.redis_password, database=s.redis_db, ttl_s=s.cache_ttl_s
         ) as cache,
         Bus.open(s.nats_url, NAME) as bus,
-        channels.open(s.inventory_service) as inventory_channel,
-        channels.open(s.user_service) as user_channel,
-        channels.open(s.mailer_service) as mailer_channel,
+        channels.open(s.inventory_service, "inventory") as inventory_channel,
+        channels.open(s.user_service, "user") as user_channel,
+        channels.open(s.mailer_service, "mailer") as mailer_channel,
     ):
         await until_ready(
             "mongo", lambda: store.ensure(SHAPES | {"dead_letters": dead_letters.SHAPE})
@@ -71,7 +72,8 @@ async def main() -> None:
         orders = MongoOrders(store, cache)
         ordering = Ordering(orders, catalogue, now)
         post = Post(UserServiceStub(user_channel), MailerServiceStub(mailer_channel), channels)
-        server = Server([order_pb2.DESCRIPTOR.services_by_name["OrderService"]], tokens, ALLOWED)
+        service = order_pb2.DESCRIPTOR.services_by_name["OrderService"]
+        server = Server([service], tokens, ALLOWED, identity)
         add_OrderServiceServicer_to_server(OrderHandler(ordering, s.currency), server.grpc)
         async with server.listen(s.host, s.port):
             await run(

@@ -52,6 +52,10 @@ class Settings:
     mercato_embedded: bool = False
     jwt_secret: Secret
     currency: Currency = "EUR"
+    # Mutual TLS between the services: all three, or none and everything in the clear.
+    grpc_ca_file: str = ""
+    grpc_cert_file: str = ""
+    grpc_key_file: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
 from mercato.platform.relay import Relay, to_bus
-from mercato.platform.rpc import Channels, Server
+from mercato.platform.rpc import Channels, Identity, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.settings import Secret, StoreSettings, load
 from mercato.platform.tokens import Tokens
@@ -48,7 +48,8 @@ async def main() -> None:
         NAME, level=settings.log_level, host=settings.host, metrics_port=settings.metrics_port
     )
     tokens = Tokens(settings.jwt_secret)
-    channels = Channels(tokens, NAME)
+    identity = Identity.of(settings)
+    channels = Channels(tokens, NAME, identity)
     async with (
         Store.open(settings.mongo_uri, settings.mongo_db_name) as store,
         Cache.open(
@@ -56,7 +57,7 @@ async def main() -> None:
             database=settings.redis_db, ttl_s=settings.cache_ttl_s,
         ) as cache,
         Bus.open(settings.nats_url, NAME) as bus,
-        channels.open(settings.mailer_service) as mailer,
+        channels.open(settings.mailer_service, "mailer") as mailer,
     ):  # fmt: skip
         await until_ready("mongo", lambda: store.ensure(SHAPES))
         outbox = Outbox(store[OUTBOX])
@@ -65,7 +66,7 @@ async def main() -> None:
         post = Post(MailerServiceStub(mailer), channels)
         facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
         mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=post)
-        server = Server([SERVICE], tokens, ALLOWED)
+        server = Server([SERVICE], tokens, ALLOWED, identity)
         add_UserServiceServicer_to_server(UserHandler(accounts, tokens), server.grpc)
         async with server.listen(settings.host, settings.port):
             await run(facts_out.run(), mails_out.run(), name=NAME)

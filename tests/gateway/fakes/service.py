@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mercato.kernel.identity import Caller, Role
+from mercato.kernel.identity import Caller, Party
 from mercato.platform.rpc import caller
 
 NOW = "2026-01-02T03:04:05.678Z"
-ALL: frozenset[Role] = frozenset(("customer", "admin", "service"))
+ALL: frozenset[Party] = frozenset(("customer", "admin", "gateway"))
 Context = Any
 
 

@@ -4,5 +4,6 @@ from mercato.platform.rpc.client import Channels
 from mercato.platform.rpc.guard import caller, validated
 from mercato.platform.rpc.refusals import refusal_of, status_of
 from mercato.platform.rpc.server import Server
+from mercato.platform.rpc.tls import Identity
 
-__all__ = ["Channels", "Server", "caller", "refusal_of", "status_of", "validated"]
+__all__ = ["Channels", "Identity", "Server", "caller", "refusal_of", "status_of", "validated"]

@@ -13,6 +13,7 @@ from mercato.platform import telemetry
 from mercato.platform.rpc.guard import SPEAKS_FOR_KEY
 from mercato.platform.rpc.refusals import refusal_in
 from mercato.platform.rpc.server import MESSAGE_BYTES_MAX
+from mercato.platform.rpc.tls import Identity
 from mercato.platform.tokens import Tokens
 
 DEADLINE_S: Final = 3.0
@@ -62,27 +63,36 @@ Answer = TypeVar("Answer")
 
 
 class Channels:
-    """Opens channels as the service `name` and calls through them."""
+    """Opens channels as the service `name` and calls through them; with an `identity` by TLS."""
 
-    def __init__(self, tokens: Tokens, name: str) -> None:
+    def __init__(self, tokens: Tokens, name: str, identity: Identity | None = None) -> None:
         self._tokens = tokens
         self._name = name
+        self._identity = identity
 
     @asynccontextmanager
-    async def open(self, target: str) -> AsyncIterator[grpc.aio.Channel]:
+    async def open(self, target: str, peer: str = "") -> AsyncIterator[grpc.aio.Channel]:
         """Opens a channel to `target`; connects at its first use.
 
         `host:port`, or those of several copies (`10.0.0.1:50052,10.0.0.2:50052`), which take turns.
+        `peer` is the service that must be there: by TLS its certificate must bear that name, or
+        without one the host's.
         """
-        several = "," in target
-        channel = grpc.aio.insecure_channel(
-            f"ipv4:{target}" if several else target,
-            options=OPTIONS + (_ALERT if several else _PATIENT),
-        )
+        channel = self._channel(target, peer)
         try:
             yield channel
         finally:
             await channel.close()
+
+    def _channel(self, target: str, peer: str) -> grpc.aio.Channel:
+        several = "," in target
+        address = f"ipv4:{target}" if several else target
+        options: tuple[tuple[str, object], ...] = OPTIONS + (_ALERT if several else _PATIENT)
+        if self._identity is None:
+            return grpc.aio.insecure_channel(address, options=options)
+        if peer:
+            options += (("grpc.ssl_target_name_override", peer),)
+        return grpc.aio.secure_channel(address, self._identity.for_client(), options=options)
 
     async def call(
         self,

@@ -5,7 +5,7 @@ Handlers run shielded: a caller that goes away does not cut a write in two.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
@@ -23,7 +23,7 @@ from mercato.kernel.errors import (
     Unauthenticated,
     Violation,
 )
-from mercato.kernel.identity import Caller, Role, is_id
+from mercato.kernel.identity import Caller, Party, is_id
 from mercato.platform import telemetry
 from mercato.platform.mongo import TIMEOUT_S, read
 from mercato.platform.rpc.refusals import DETAILS_KEY, status_of, understood
@@ -33,6 +33,9 @@ from mercato.platform.tokens import Tokens
 # Only the gateway may speak for a user: `<user id>:<role>`, beside its own service token.
 SPEAKS_FOR_KEY: Final = "x-caller"
 GATEWAY: Final = "gateway"
+# Whose certificates may bring a user's own token.
+_BEARERS: Final = frozenset((GATEWAY, "cli"))
+_NAMES_KEY: Final = "x509_subject_alternative_name"
 
 # Retries are for calls that found nobody; one that was answered has its answer (gRFC A6).
 _NO_RETRY: Final = ("grpc-retry-pushback-ms", "-1")
@@ -62,11 +65,17 @@ def validated(message: M) -> M:
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Stands before every method; one that `allowed` does not name is refused."""
+    """Stands before every method; one that `allowed` does not name is refused.
 
-    def __init__(self, tokens: Tokens, allowed: Mapping[str, frozenset[Role]]) -> None:
+    `certified`: connections are mutual TLS, and a service's certificate must bear its name.
+    """
+
+    def __init__(
+        self, tokens: Tokens, allowed: Mapping[str, Set[Party]], *, certified: bool = False
+    ) -> None:
         self._tokens = tokens
         self._allowed = allowed
+        self._certified = certified
         self._handlers: dict[str, Handler] = {}
         self.tasks = Tasks()
 
@@ -111,9 +120,12 @@ class Guard(grpc.aio.ServerInterceptor):
             raise Invalid("this call needs a deadline")
         metadata = {key: value for key, value in context.invocation_metadata() or ()}
         telemetry.begin(metadata)
-        asking = self._authenticate(metadata)
-        if asking.role not in self._allowed.get(name, frozenset()):
-            raise Forbidden(f"a {asking.role} may not call {name}")
+        asking = self._authenticate(
+            metadata, _certified_names(context) if self._certified else None
+        )
+        if asking.party not in self._allowed.get(name, frozenset()):
+            who = f"the service {asking.id}" if asking.role == "service" else f"a {asking.role}"
+            raise Forbidden(f"{who} may not call {name}")
         validated(request)
         _caller.set(asking)
         with pymongo.timeout(min(TIMEOUT_S, max(left_s, 0.001))):
@@ -125,11 +137,15 @@ class Guard(grpc.aio.ServerInterceptor):
             task.add_done_callback(partial(_left_alone, name))  # nobody else hears of its faults
             raise
 
-    def _authenticate(self, metadata: Mapping[str, str]) -> Caller:
+    def _authenticate(self, metadata: Mapping[str, str], names: Set[str] | None) -> Caller:
+        """Returns who asks; `names` are the peer's by its certificate, None without mutual TLS."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("send your token as metadata `authorization: Bearer <token>`")
         asking = self._tokens.caller(token)
+        bearers = {asking.id} if asking.role == "service" else _BEARERS
+        if names is not None and names.isdisjoint(bearers):
+            raise Forbidden("this token is not for the name in the caller's certificate")
         user_id, _, role = metadata.get(SPEAKS_FOR_KEY, "").partition(":")
         if not user_id:
             return asking
@@ -138,6 +154,10 @@ class Guard(grpc.aio.ServerInterceptor):
         if not is_id(user_id) or role not in ("customer", "admin"):
             raise Invalid(f"{SPEAKS_FOR_KEY} must be `<user id>:<role>`")
         return Caller(user_id, "admin" if role == "admin" else "customer")
+
+
+def _certified_names(context: Any) -> frozenset[str]:
+    return frozenset(name.decode() for name in context.auth_context().get(_NAMES_KEY, ()))
 
 
 async def _run(method: Method, request: Message, context: Any) -> Message:

@@ -1,7 +1,7 @@
 """A service's gRPC server: health, reflection, limits, and a stop that finishes what it began."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -11,8 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from mercato.kernel.identity import Role
+from mercato.kernel.identity import Party
 from mercato.platform.rpc.guard import Guard
+from mercato.platform.rpc.tls import Identity
 from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import Tokens
 
@@ -52,19 +53,24 @@ class _Health(health_aio.HealthServicer):
 
 
 class Server:
-    """Serves the methods of `services`, each for the roles that `allowed` gives it by name."""
+    """Serves the methods of `services`, each for those whom `allowed` names.
+
+    With an `identity` it speaks mutual TLS only, and answers nobody without a certificate.
+    """
 
     def __init__(
         self,
         services: Sequence[ServiceDescriptor],
         tokens: Tokens,
-        allowed: Mapping[str, frozenset[Role]],
+        allowed: Mapping[str, Set[Party]],
+        identity: Identity | None = None,
     ) -> None:
         missing = {method.name for each in services for method in each.methods} ^ set(allowed)
         if missing:
-            raise ValueError(f"every method needs its roles: {sorted(missing)}")
+            raise ValueError(f"every method needs its callers: {sorted(missing)}")
         self._names = tuple(each.full_name for each in services)
-        self._guard = Guard(tokens, allowed)
+        self._guard = Guard(tokens, allowed, certified=identity is not None)
+        self._identity = identity
         self._health = _Health()
         self.grpc = grpc.aio.server(
             interceptors=(self._guard,), options=OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
@@ -81,7 +87,7 @@ class Server:
         Raises OSError when the port is taken.
         """
         try:
-            bound = self.grpc.add_insecure_port(f"{host}:{port}")
+            bound = self._open(f"{host}:{port}")
         except RuntimeError as failure:
             raise OSError(f"port {port} is taken or not ours to open") from failure
         await self.grpc.start()
@@ -96,6 +102,11 @@ class Server:
             await self._health.end_watches()
             await stopping
             await self._guard.tasks.drain(STOP_GRACE_S)
+
+    def _open(self, address: str) -> int:
+        if self._identity is None:
+            return self.grpc.add_insecure_port(address)
+        return self.grpc.add_secure_port(address, self._identity.for_server())
 
     async def _say(self, status: Any) -> None:
         for name in ("", *self._names):

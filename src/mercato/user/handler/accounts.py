@@ -3,7 +3,7 @@
 from typing import Any, Final, Protocol
 
 from mercato.kernel.clock import rfc3339
-from mercato.kernel.identity import Role
+from mercato.kernel.identity import Party, Role
 from mercato.pb import user_pb2 as pb
 from mercato.pb.user_pb2_grpc import UserServiceServicer
 from mercato.platform.rpc import caller
@@ -11,15 +11,15 @@ from mercato.platform.tokens import ACCESS_TTL_S
 from mercato.user.model import Profile, UserRole
 from mercato.user.usecase import Accounts, Registration, Wish
 
-_ANYBODY: Final[frozenset[Role]] = frozenset(("customer", "admin", "service"))
+_ANYBODY: Final[frozenset[Party]] = frozenset(("customer", "admin", "gateway"))
 
 # Before they log in people are nobody: the gateway then calls in its own name.
-ALLOWED: Final[dict[str, frozenset[Role]]] = {
-    "RegisterUser": _ANYBODY,
+ALLOWED: Final[dict[str, frozenset[Party]]] = {
+    "RegisterUser": _ANYBODY | {"cli"},
     "AuthenticateUser": _ANYBODY,
     "GetUserProfile": _ANYBODY,
     "UpdateUserProfile": frozenset(("customer", "admin")),
-    "BatchGetUserProfiles": frozenset(("service",)),
+    "BatchGetUserProfiles": frozenset(("order",)),
 }
 
 
