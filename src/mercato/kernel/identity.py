@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 from mercato.kernel import clock
 
-Role = Literal["customer", "admin", "service"]
+Role = Literal["customer", "admin", "service", "client"]
 Service = Literal["gateway", "user", "inventory", "order", "mailer", "audit", "cli"]
 # Who may be allowed something: users by their role, each of our services by its name.
 Party = Literal["customer", "admin"] | Service
@@ -34,15 +34,21 @@ def is_id(text: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking: a user by id, or one of our own services by name."""
+    """Who is asking: a user by id, one of our services by name, or a registered client by its id.
+
+    `session` is the user's sign-in that the token belongs to. `scopes` are those of a token that
+    somebody else's program got by OAuth; without any the caller may do whatever the role may.
+    """
 
     id: str
     role: Role
+    session: str = ""
+    scopes: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> bool:
         """Whether the caller may act on everybody's things."""
-        return self.role != "customer"
+        return self.role in ("admin", "service")
 
     @property
     def party(self) -> str:

@@ -103,9 +103,14 @@ class AuthResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     EXPIRES_IN_FIELD_NUMBER: _builtins.int
+    REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
+    REFRESH_EXPIRES_IN_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     message: _builtins.str
     expires_in: _builtins.int
+    """seconds"""
+    refresh_token: _builtins.str
+    refresh_expires_in: _builtins.int
     """seconds"""
     def __init__(
         self,
@@ -113,10 +118,12 @@ class AuthResponse(_message.Message):
         token: _builtins.str = ...,
         message: _builtins.str = ...,
         expires_in: _builtins.int = ...,
+        refresh_token: _builtins.str = ...,
+        refresh_expires_in: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "message", b"message", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "message", b"message", "refresh_expires_in", b"refresh_expires_in", "refresh_token", b"refresh_token", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

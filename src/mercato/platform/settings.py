@@ -51,6 +51,8 @@ class Settings:
     metrics_port: int = 0  # 0: no metrics server
     mercato_embedded: bool = False
     jwt_secret: Secret
+    jwt_jwks_file: str = ""  # the public keys of user tokens; empty: JWT_SECRET signs those too
+    public_url: str = ""  # the shop's own address, in links and as the issuer of its tokens
     currency: Currency = "EUR"
     # Mutual TLS between the services: all three, or none and everything in the clear.
     grpc_ca_file: str = ""

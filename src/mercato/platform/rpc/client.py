@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from mercato.kernel.identity import Caller
 from mercato.platform import telemetry
-from mercato.platform.rpc.guard import SPEAKS_FOR_KEY
+from mercato.platform.rpc.guard import SPEAKS_FOR_KEY, speaking_for
 from mercato.platform.rpc.refusals import refusal_in
 from mercato.platform.rpc.server import MESSAGE_BYTES_MAX
 from mercato.platform.rpc.tls import Identity
@@ -109,7 +109,7 @@ class Channels:
         metadata = [("authorization", f"Bearer {self._tokens.service(self._name)}")]
         metadata += telemetry.headers().items()
         if speaks_for is not None:
-            metadata.append((SPEAKS_FOR_KEY, f"{speaks_for.id}:{speaks_for.role}"))
+            metadata.append((SPEAKS_FOR_KEY, speaking_for(speaks_for)))
         try:
             return await method(request, timeout=deadline_s, metadata=tuple(metadata))
         except grpc.aio.AioRpcError as failure:

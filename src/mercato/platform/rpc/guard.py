@@ -30,7 +30,8 @@ from mercato.platform.rpc.refusals import DETAILS_KEY, status_of, understood
 from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import Tokens
 
-# Only the gateway may speak for a user: `<user id>:<role>`, beside its own service token.
+# Only the gateway may speak for a user, beside its own service token:
+# `<user id>:<role>:<session id>:<scopes>`, of which the last two may be empty or left out.
 SPEAKS_FOR_KEY: Final = "x-caller"
 GATEWAY: Final = "gateway"
 # Whose certificates may bring a user's own token.
@@ -146,14 +147,29 @@ class Guard(grpc.aio.ServerInterceptor):
         bearers = {asking.id} if asking.role == "service" else _BEARERS
         if names is not None and names.isdisjoint(bearers):
             raise Forbidden("this token is not for the name in the caller's certificate")
-        user_id, _, role = metadata.get(SPEAKS_FOR_KEY, "").partition(":")
-        if not user_id:
+        if asking.scopes:
+            raise Forbidden("this token is for the REST API, which knows its scopes")
+        speaks_for = metadata.get(SPEAKS_FOR_KEY, "")
+        if not speaks_for:
             return asking
         if asking != Caller(GATEWAY, "service"):
             raise Forbidden("only the gateway may speak for a user")
-        if not is_id(user_id) or role not in ("customer", "admin"):
-            raise Invalid(f"{SPEAKS_FOR_KEY} must be `<user id>:<role>`")
-        return Caller(user_id, "admin" if role == "admin" else "customer")
+        return spoken_for(speaks_for)
+
+
+def speaking_for(caller: Caller) -> str:
+    """Returns what the gateway writes under SPEAKS_FOR_KEY."""
+    scopes = " ".join(sorted(caller.scopes))
+    return f"{caller.id}:{caller.role}:{caller.session}:{scopes}"
+
+
+def spoken_for(text: str) -> Caller:
+    """Returns the user of whom `speaking_for` tells; raises Invalid."""
+    user_id, role, session, scopes = (*text.split(":", 3), "", "", "")[:4]
+    if not is_id(user_id) or role not in ("customer", "admin") or (session and not is_id(session)):
+        raise Invalid(f"{SPEAKS_FOR_KEY} must be `<user id>:<role>:<session id>:<scopes>`")
+    granted = frozenset(scopes.split())
+    return Caller(user_id, "admin" if role == "admin" else "customer", session, granted)
 
 
 def _certified_names(context: Any) -> frozenset[str]:

@@ -20,21 +20,46 @@ from mercato.user.model.account import (
     username_from,
     username_key,
 )
-from mercato.user.model.trail import FOLDED, KINDS, Kind, SecurityEvent
+from mercato.user.model.session import (
+    ABSOLUTE,
+    GRACE,
+    IDLE,
+    Device,
+    RefreshToken,
+    RefreshTokens,
+    Session,
+    SessionNotFound,
+    SessionOver,
+)
+from mercato.user.model.trail import (
+    FOLDED,
+    KINDS,
+    Kind,
+    SecurityEvent,
+)
 
 __all__ = [
+    "ABSOLUTE",
     "FOLDED",
+    "GRACE",
+    "IDLE",
     "KINDS",
     "OPERATOR",
     "USERNAME_FALLBACK",
     "USERNAME_LENGTH_MAX",
     "USERNAME_LENGTH_MIN",
     "CurrentPasswordWrong",
+    "Device",
     "Edit",
     "EmailTaken",
     "Kind",
     "Profile",
+    "RefreshToken",
+    "RefreshTokens",
     "SecurityEvent",
+    "Session",
+    "SessionNotFound",
+    "SessionOver",
     "User",
     "UserNotFound",
     "UserRole",
