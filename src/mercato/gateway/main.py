@@ -18,6 +18,7 @@ from mercato.gateway.orders import Orders
 from mercato.gateway.probes import Probes, Readiness
 from mercato.gateway.problems import HANDLERS
 from mercato.gateway.server import bound, serve
+from mercato.gateway.tls import Certificate
 from mercato.gateway.users import Users
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
@@ -29,7 +30,10 @@ from mercato.platform.tokens import Tokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewaySettings(Settings):
-    """The gateway's environment; DRAIN_S is how long it still listens once it says it is going."""
+    """The gateway's environment; DRAIN_S is how long it still listens once it says it is going.
+
+    With TLS_CERT_FILE and TLS_KEY_FILE it speaks HTTPS, and nothing else.
+    """
 
     port: int = 8080
     drain_s: float = 0.2
@@ -38,6 +42,8 @@ class GatewaySettings(Settings):
     user_service: str = "127.0.0.1:50053"
     mailer_service: str = "127.0.0.1:50054"
     nats_url: Secret = Secret("nats://127.0.0.1:4222")
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
 
 
 async def main() -> None:
@@ -62,6 +68,7 @@ async def gateway(
     """
     tokens = Tokens(settings.jwt_secret)
     channels = Channels(tokens, "gateway", Identity.of(settings))
+    certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(bound(settings.host, settings.port))
         bus = await stack.enter_async_context(Bus.open(settings.nats_url, "gateway"))
@@ -80,7 +87,8 @@ async def gateway(
         app = _app(Door(tokens, settings.currency), resources)
         yield (
             listening.getsockname()[1],
-            serve(app, listening, readiness.drain, settings.drain_s),
+            serve(app, listening, readiness.drain, settings.drain_s, certificate),
+            *([certificate.renew()] if certificate else []),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
             bus.watch("stock.>", inventory.catalogue.moved),
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from mercato.gateway.tls import Certificate, context_of
 from mercato.platform.tasks import Tasks, finish
 
 BACKLOG: Final = 2048
@@ -67,9 +68,15 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    app: Any, listening: socket.socket, stopping: Callable[[], None], notice_s: float
+    app: Any,
+    listening: socket.socket,
+    stopping: Callable[[], None],
+    notice_s: float,
+    certificate: Certificate | None = None,
 ) -> None:
     """Serves `app` until cancelled; then calls `stopping` and ends once every answer is out.
+
+    With a `certificate` it speaks HTTPS only.
 
     It goes on listening for `notice_s`, so that balancers see what `stopping` says; whoever has a
     connection is asked to close it.
@@ -87,6 +94,7 @@ async def serve(
             timeout_keep_alive=KEEP_ALIVE_S,
             backlog=BACKLOG,
             timeout_graceful_shutdown=STOP_GRACE_S,
+            **context_of(certificate),
         )
     )
     tasks = Tasks()

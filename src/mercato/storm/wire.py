@@ -1,6 +1,7 @@
 """One keep-alive connection that speaks HTTP/1.1: cheap enough for hundreds of clients beside."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,10 +31,14 @@ class Answer:
 
 
 class Wire:
-    """A connection to a loopback port, opened when it is needed; one request at a time."""
+    """A connection to a loopback port, opened when it is needed; one request at a time.
 
-    def __init__(self, port: int) -> None:
+    By HTTPS when `tls` says whom to trust.
+    """
+
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._port = port
+        self._tls = tls
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def call(
@@ -65,7 +70,7 @@ class Wire:
     async def _exchange(self, request: bytes) -> Answer:
         if self._streams is None:
             self._streams = await asyncio.open_connection(
-                LOOPBACK, self._port, limit=_HEAD_BYTES_MAX
+                LOOPBACK, self._port, limit=_HEAD_BYTES_MAX, ssl=self._tls
             )
         reader, writer = self._streams
         writer.write(request)
