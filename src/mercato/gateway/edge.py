@@ -7,9 +7,11 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Send
 from prometheus_client import Counter, Gauge, Histogram
 
+from mercato.gateway.client import CLIENT_KEY, Proxies
 from mercato.gateway.operation import CALLER_KEY
 from mercato.gateway.problems import MEANING, MEDIA_TYPE, headers_for, problem
 from mercato.platform import telemetry
+from mercato.platform.rpc import carry
 
 REQUESTS = Counter(
     "mercato_http_requests_total", "HTTP requests answered.", ("method", "route", "status")
@@ -39,8 +41,9 @@ log = structlog.get_logger()
 class Edge:
     """Wraps `app`; whatever happens inside, there is one answer, one log line and one count."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
         self._app = app
+        self._proxies = proxies
         self._counters: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -51,6 +54,8 @@ class Edge:
             {k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in _TRACED}
         )
         inner: Any = {**scope, "method": "GET"} if scope["method"] == "HEAD" else {**scope}
+        client = inner[CLIENT_KEY] = self._proxies.client(scope)
+        carry(client)
         status = 0
 
         async def answer(message: Message) -> None:

@@ -9,6 +9,7 @@ from litestar import Litestar
 
 from mercato.events import ProductChanged
 from mercato.gateway import docs
+from mercato.gateway.client import Header, Proxies
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
 from mercato.gateway.inventory import Inventory
@@ -44,6 +45,8 @@ class GatewaySettings(Settings):
     nats_url: Secret = Secret("nats://127.0.0.1:4222")
     tls_cert_file: str = ""
     tls_key_file: str = ""
+    trusted_proxies: str = ""  # CIDRs with commas: who may say for whom a request is made
+    forwarded_header: Header = "x-forwarded-for"
 
 
 async def main() -> None:
@@ -84,7 +87,8 @@ async def gateway(
             Users(channels, user), inventory, Orders(channels, order), Emails(channels, mailer),
             Probes(readiness),
         ]  # fmt: skip
-        app = _app(Door(tokens, settings.currency), resources)
+        proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
+        app = Edge(_app(Door(tokens, settings.currency), resources), proxies)
         yield (
             listening.getsockname()[1],
             serve(app, listening, readiness.drain, settings.drain_s, certificate),
@@ -94,8 +98,8 @@ async def gateway(
         )
 
 
-def _app(door: Door, resources: list[object]) -> Edge:
-    app = Litestar(
+def _app(door: Door, resources: list[object]) -> Litestar:
+    return Litestar(
         route_handlers=[
             *(route for resource in resources for route in door.routes(resource)),
             *docs.routes(document(resources)),
@@ -106,4 +110,3 @@ def _app(door: Door, resources: list[object]) -> Edge:
         request_max_body_size=BODY_BYTES_MAX,
         debug=False,
     )
-    return Edge(app)

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -157,6 +158,9 @@ def _check_form(name: str, text: str) -> None:
         )
     elif name == "NATS_URL" and not all(_NATS.fullmatch(url.strip()) for url in text.split(",")):
         raise ValueError("it must be nats://host:port or tls://host:port, or several with commas")
+    elif name == "TRUSTED_PROXIES":
+        for network in text.split(","):
+            ip_network(network.strip())  # its own words say what is wrong
 
 
 def _check_addresses(text: str, *, several: bool) -> None:

@@ -3,14 +3,16 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
+from mercato.kernel.client import Client
 from mercato.kernel.identity import Caller
 from mercato.platform import telemetry
-from mercato.platform.rpc.guard import SPEAKS_FOR_KEY, speaking_for
+from mercato.platform.rpc.guard import ADDRESS_KEY, AGENT_KEY, SPEAKS_FOR_KEY, speaking_for
 from mercato.platform.rpc.refusals import refusal_in
 from mercato.platform.rpc.server import MESSAGE_BYTES_MAX
 from mercato.platform.rpc.tls import Identity
@@ -60,6 +62,12 @@ _ALERT: Final = (
 )
 
 Answer = TypeVar("Answer")
+_client: ContextVar[Client | None] = ContextVar("client", default=None)
+
+
+def carry(client: Client) -> None:
+    """Has every call of this task tell for which client it is made."""
+    _client.set(client)
 
 
 class Channels:
@@ -108,6 +116,9 @@ class Channels:
         """
         metadata = [("authorization", f"Bearer {self._tokens.service(self._name)}")]
         metadata += telemetry.headers().items()
+        client = _client.get()
+        if client is not None:
+            metadata += ((ADDRESS_KEY, client.address), (AGENT_KEY, client.agent))
         if speaks_for is not None:
             metadata.append((SPEAKS_FOR_KEY, speaking_for(speaks_for)))
         try:

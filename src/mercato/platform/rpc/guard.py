@@ -17,6 +17,7 @@ import structlog
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 
+from mercato.kernel.client import Client
 from mercato.kernel.errors import (
     Forbidden,
     Invalid,
@@ -33,6 +34,9 @@ from mercato.platform.tokens import Tokens
 # Only the gateway may speak for a user, beside its own service token:
 # `<user id>:<role>:<session id>:<scopes>`, of which the last two may be empty or left out.
 SPEAKS_FOR_KEY: Final = "x-caller"
+# Where the request that it carries on came from; believed from the gateway only.
+ADDRESS_KEY: Final = "x-client-address"
+AGENT_KEY: Final = "x-client-agent"
 GATEWAY: Final = "gateway"
 # Whose certificates may bring a user's own token.
 _BEARERS: Final = frozenset((GATEWAY, "cli"))
@@ -49,11 +53,17 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs o
 M = TypeVar("M", bound=Message)
 log = structlog.get_logger()
 _caller: ContextVar[Caller] = ContextVar("caller")
+_client: ContextVar[Client | None] = ContextVar("client", default=None)
 
 
 def caller() -> Caller:
     """Returns who asks, inside a handler."""
     return _caller.get()
+
+
+def client_of_call() -> Client:
+    """Returns whose request this is, inside a handler; empty where no gateway stands before us."""
+    return _client.get() or Client()
 
 
 def validated(message: M) -> M:
@@ -149,6 +159,8 @@ class Guard(grpc.aio.ServerInterceptor):
             raise Forbidden("this token is not for the name in the caller's certificate")
         if asking.scopes:
             raise Forbidden("this token is for the REST API, which knows its scopes")
+        if asking == Caller(GATEWAY, "service"):
+            _client.set(Client(metadata.get(ADDRESS_KEY, ""), metadata.get(AGENT_KEY, "")))
         speaks_for = metadata.get(SPEAKS_FOR_KEY, "")
         if not speaks_for:
             return asking
