@@ -1,5 +1,6 @@
 """Answers: JSON with exact decimals as numbers, made once and sent as they are."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -16,13 +17,19 @@ class Reply:
     __slots__ = ("_body", "_headers", "_status")
 
     def __init__(
-        self, body: bytes, status: int = 200, kind: str = "application/json", **headers: str
+        self,
+        body: bytes,
+        status: int = 200,
+        kind: str = "application/json",
+        **headers: str | Sequence[str],
     ) -> None:
-        """In a header's name, `_` stands for `-`."""
+        """In a header's name, `_` stands for `-`; several values are as many headers."""
         self._body = body
         self._status = status
         self._headers = [
-            (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+            (name.replace("_", "-").encode(), value.encode())
+            for name, given in headers.items()
+            for value in ((given,) if isinstance(given, str) else given)
         ]
         if "cache_control" not in headers:
             self._headers.append(_NOT_KEPT)
