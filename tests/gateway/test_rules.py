@@ -7,7 +7,7 @@ import protovalidate
 import pytest
 from google.protobuf.message import Message
 
-from mercato.gateway import email, inventory, orders, users
+from mercato.gateway import email, order_shapes, product_shapes, users
 from mercato.gateway.decoding import Decoder
 from mercato.kernel.errors import Violation
 from mercato.pb import inventory_pb2, mailer_pb2, money_pb2, order_pb2, user_pb2
@@ -48,34 +48,34 @@ RULES: list[tuple[type, dict[str, Any], type[Message], dict[str, str]]] = [
             ("name", "description", "category", "stock", "sku", "price"), ""
         ))
         for kind, message in (
-            (inventory.NewProduct, inventory_pb2.CreateProductRequest),
-            (inventory.ProductReplacement, inventory_pb2.UpdateProductRequest),
-            (inventory.ProductChange, inventory_pb2.UpdateProductRequest),
+            (product_shapes.NewProduct, inventory_pb2.CreateProductRequest),
+            (product_shapes.ProductReplacement, inventory_pb2.UpdateProductRequest),
+            (product_shapes.ProductChange, inventory_pb2.UpdateProductRequest),
         )
     ),
-    (inventory.StockChange, {}, inventory_pb2.AdjustStockRequest, {"delta": "", "reason": ""}),
+    (product_shapes.StockChange, {}, inventory_pb2.AdjustStockRequest, {"delta": "", "reason": ""}),
     (
-        inventory.StockHeaders,
+        product_shapes.StockHeaders,
         {},
         inventory_pb2.AdjustStockRequest,
         {"idempotency-key": "idempotency_key"},
     ),
     (
-        inventory.ProductListing,
+        product_shapes.ProductListing,
         {},
         inventory_pb2.ListProductsRequest,
         {"category": "", "q": "", "sort": ""},
     ),
-    (orders.NewLine, {}, order_pb2.OrderItem, {"product_id": "", "quantity": ""}),
+    (order_shapes.NewLine, {}, order_pb2.OrderItem, {"product_id": "", "quantity": ""}),
     (
-        orders.PlacingHeaders,
+        order_shapes.PlacingHeaders,
         {},
         order_pb2.CreateOrderRequest,
         {"idempotency-key": "idempotency_key"},
     ),
-    (orders.NewStatus, {}, order_pb2.UpdateOrderStatusRequest, {"status": ""}),
+    (order_shapes.NewStatus, {}, order_pb2.UpdateOrderStatusRequest, {"status": ""}),
     (
-        orders.OrderListing,
+        order_shapes.OrderListing,
         {},
         order_pb2.ListUserOrdersRequest,
         {"user_id": "", "status": "", "cursor": ""},
@@ -117,7 +117,7 @@ def test_the_corpus_has_good_and_bad_values_for_every_field() -> None:
 @pytest.mark.parametrize(("count", "refused"), [(0, True), (1, False), (100, False), (101, True)])
 def test_both_doors_count_the_lines_of_an_order_alike(count: int, refused: bool) -> None:
     line: dict[str, Any] = {"product_id": ID, "quantity": 1}
-    assert _rest(orders.NewOrder, {"items": [line] * count}, "items") is refused
+    assert _rest(order_shapes.NewOrder, {"items": [line] * count}, "items") is refused
     request = order_pb2.CreateOrderRequest(user_id=ID, items=[order_pb2.OrderItem(**line)] * count)
     assert bool(protovalidate.collect_violations(request)) is refused
 

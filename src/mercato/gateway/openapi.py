@@ -68,7 +68,9 @@ def _operation(resource: type, one: Operation, schemas: dict[str, Any]) -> dict[
         "operationId": f"{resource.__name__.lower()}_{one.name}",
         "tags": [resource.__name__],
         "summary": one.summary,
-        "description": " ".join(filter(None, (one.description, f"For {one.who.value}."))),
+        "description": " ".join(
+            filter(None, (one.description, f"For {one.who.value}.", _scope(one)))
+        ),
         "parameters": [
             parameter
             for source, place in _IN.items()
@@ -83,6 +85,14 @@ def _operation(resource: type, one: Operation, schemas: dict[str, Any]) -> dict[
     if one.who is not Who.ANYONE:
         found["security"] = [{"token": []}]
     return found
+
+
+def _scope(one: Operation) -> str:
+    if one.who is Who.ANYONE:
+        return ""
+    if not one.scope:
+        return "Not for tokens got by OAuth."
+    return f"A token got by OAuth needs the scope `{one.scope}`."
 
 
 def _parameters(schema: dict[str, Any], place: str) -> list[dict[str, Any]]:
@@ -110,9 +120,7 @@ def _refusals(one: Operation) -> dict[str, Any]:
     if one.path.startswith("/api/"):
         statuses |= {429, 500, 503}
     if one.who is not Who.ANYONE:
-        statuses.add(401)
-    if one.who is Who.ADMIN:
-        statuses.add(403)
+        statuses |= {401, 403}
     if "path" in one.takes:
         statuses.add(404)
     if set(one.takes) - {"caller"}:

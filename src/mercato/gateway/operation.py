@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Method
 from mercato.gateway.decoding import Decoder, Malformed, asked, parsed
 from mercato.gateway.problems import TimedOut, UnsupportedMediaType, allowed
 from mercato.gateway.reply import Reply
+from mercato.gateway.scope import within
 from mercato.gateway.shapes import Parameters
 from mercato.kernel.errors import Forbidden, Invalid, Unauthenticated, Violation
 from mercato.kernel.identity import Caller
@@ -54,6 +55,7 @@ class Operation:
     summary: str
     description: str
     takes: Mapping[str, type]
+    scope: str  # that a token got by OAuth needs; empty: it is not for such tokens
 
 
 def operation(
@@ -65,6 +67,7 @@ def operation(
     status: int = 200,
     refusals: Sequence[int] = (),
     answers_with: Sequence[str] = (),
+    scope: str = "",
 ) -> Callable[[F], F]:
     """Declares the decorated method as the handler of `method path`."""
 
@@ -74,7 +77,7 @@ def operation(
         summary, _, description = (handler.__doc__ or "").partition("\n")
         handler.operation = Operation(  # type: ignore[attr-defined]
             method, path, who, status, answer, tuple(refusals), tuple(answers_with),
-            handler.__name__, summary.rstrip("."), " ".join(description.split()), hints,
+            handler.__name__, summary.rstrip("."), " ".join(description.split()), hints, scope,
         )  # fmt: skip
         return handler
 
@@ -112,7 +115,7 @@ class Door:
         async def handle(request: AnyRequest) -> ASGIApp:
             arguments: dict[str, Any] = {}
             if declared.who is not Who.ANYONE:
-                caller = self._admitted(request, declared.who)
+                caller = self._admitted(request, declared)
                 if asks:
                     arguments["caller"] = caller
             if takes:
@@ -121,7 +124,7 @@ class Door:
 
         return _handler(declared.path, declared.method)(handle)
 
-    def _admitted(self, request: AnyRequest, who: Who) -> Caller:
+    def _admitted(self, request: AnyRequest, declared: Operation) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("send your token: `Authorization: Bearer <token>`")
@@ -129,7 +132,8 @@ class Door:
         if caller.role == "service":
             raise Unauthenticated("the token is not valid")
         request.scope[CALLER_KEY] = caller.id  # type: ignore[typeddict-unknown-key]
-        if who is Who.ADMIN and caller.role != "admin":
+        caller = within(caller, declared.scope, reads=declared.method == "GET")
+        if declared.who is Who.ADMIN and caller.role != "admin":
             raise Forbidden("only an admin may do this")
         return caller
 

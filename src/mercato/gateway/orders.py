@@ -1,28 +1,29 @@
 """/api/orders: placing orders, reading them, and what becomes of them."""
 
 import asyncio
-import re
 import time
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import grpc
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 
 from mercato.gateway.operation import Who, operation
+from mercato.gateway.order_shapes import (
+    Entry,
+    History,
+    Line,
+    NewOrder,
+    NewStatus,
+    Order,
+    OrderListing,
+    OrderPage,
+    OrderWithMessage,
+    PlacingHeaders,
+)
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import (
-    EXAMPLE_ID,
-    Amount,
-    Answer,
     ById,
-    Id,
-    IdOrNone,
-    Key,
-    Parameters,
-    Request,
     amount_of,
 )
 from mercato.kernel.errors import Forbidden, NotFound
@@ -34,98 +35,9 @@ from mercato.platform.rpc import Channels, refusal_of
 from mercato.platform.rpc.refusals import Refused
 
 TRIES_MAX: Final = 2
-WAIT_S_MAX: Final = 10
 POLL_S_MIN, POLL_S_MAX = 0.025, 0.2
 
 _AWAY: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-_WAIT: Final = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
-
-Status = Literal["PENDING", "COMPLETED", "CANCELLED"]
-StatusOrNone = Literal["", "PENDING", "COMPLETED", "CANCELLED"]
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-
-
-class NewLine(Request, frozen=True):
-    product_id: Id
-    quantity: Annotated[int, Meta(ge=1, le=10_000, examples=[2])]
-
-
-class NewOrder(Request, frozen=True):
-    """What is wanted. Lines of one product are summed; prices are the catalogue's."""
-
-    items: Annotated[list[NewLine], Meta(min_length=1, max_length=100)]
-    total: Amount | UnsetType = UNSET
-    user_id: Id | UnsetType = UNSET
-
-
-class PlacingHeaders(Parameters, frozen=True):
-    key: (
-        Annotated[Key, Meta(description="The same key and body are the same order for ever.")]
-        | UnsetType
-    ) = msgspec.field(default=UNSET, name="idempotency-key")
-    prefer: Annotated[
-        str,
-        Meta(
-            description="`wait=N`: hold the answer until the stock decision, N <= 10 seconds.",
-            examples=["wait=5"],
-        ),
-    ] = ""
-
-    @property
-    def wait_s(self) -> int | None:
-        found = _WAIT.search(self.prefer)
-        return min(int(found[1]), WAIT_S_MAX) if found else None
-
-
-class NewStatus(Request, frozen=True):
-    status: Status
-
-
-class OrderListing(Parameters, frozen=True):
-    user_id: Annotated[IdOrNone, Meta(description="Whose; your own when left out.")] = ""
-    status: StatusOrNone = ""
-    cursor: Annotated[IdOrNone, Meta(description="The `next_cursor` of the page before.")] = ""
-    limit: Annotated[int, Meta(ge=1, le=100)] = 20
-
-
-class Line(msgspec.Struct, frozen=True):
-    product_id: Annotated[str, Meta(examples=[EXAMPLE_ID])]
-    name: str
-    quantity: int
-    unit_price: Annotated[Decimal, Meta(examples=[19.99])]
-
-
-class Order(Answer, frozen=True, kw_only=True):
-    id: Annotated[str, Meta(examples=[EXAMPLE_ID])]
-    user_id: Annotated[str, Meta(examples=[EXAMPLE_ID])]
-    items: list[Line]
-    total: Annotated[Decimal, Meta(examples=[39.98])]
-    currency: Annotated[str, Meta(description="ISO 4217.", examples=["EUR"])]
-    status: Annotated[str, Meta(description="`PENDING`, `COMPLETED` or `CANCELLED`.")]
-    stock: Annotated[str, Meta(description="`AWAITING`, `RESERVED`, `REJECTED` or `RELEASED`.")]
-    reason: Annotated[str, Meta(description="Why it was cancelled.")] | UnsetType = UNSET
-    created_at: Time
-    updated_at: Time
-
-
-class OrderWithMessage(Order, frozen=True, kw_only=True):
-    message: str
-
-
-class OrderPage(Answer, frozen=True):
-    orders: list[Order]
-    next_cursor: Annotated[str, Meta(description="Empty: that was the last page.")]
-
-
-class Entry(msgspec.Struct, frozen=True):
-    at: Time
-    by: str
-    action: str
-    detail: str
-
-
-class History(Answer, frozen=True):
-    entries: list[Entry]
 
 
 class Orders:
@@ -142,8 +54,9 @@ class Orders:
         )
 
     @operation(
-        "POST", "/api/orders", Who.USER, OrderWithMessage, status=201, refusals=[403, 404, 409],
+        "POST", "/api/orders", Who.USER, OrderWithMessage, status=201, refusals=[404, 409],
         answers_with=["Location", "Idempotent-Replayed", "Preference-Applied"],
+        scope="orders:write",
     )  # fmt: skip
     async def place(self, caller: Caller, headers: PlacingHeaders, body: NewOrder) -> Reply:
         """Place an order.
@@ -164,7 +77,7 @@ class Orders:
             more["preference_applied"] = f"wait={headers.wait_s}"
         return reply(_with_message(order, answer.message), 201, **more)
 
-    @operation("GET", "/api/orders", Who.USER, OrderPage, refusals=[403])
+    @operation("GET", "/api/orders", Who.USER, OrderPage, scope="orders:read")
     async def browse(self, caller: Caller, query: OrderListing) -> Reply:
         """List orders, newest first.
 
@@ -179,7 +92,7 @@ class Orders:
         found = await self._channels.call(self._orders.ListUserOrders, request, speaks_for=caller)
         return reply(OrderPage([_order(each) for each in found.orders], found.next_cursor))
 
-    @operation("GET", "/api/orders/{id}", Who.USER, Order)
+    @operation("GET", "/api/orders/{id}", Who.USER, Order, scope="orders:read")
     async def get(self, caller: Caller, path: ById) -> Reply:
         """Read an order."""
         owner = "" if caller.rules else caller.id
@@ -187,14 +100,21 @@ class Orders:
             _order(await self._read(order_pb2.OwnedOrder(id=path.id.lower(), user_id=owner)))
         )
 
-    @operation("GET", "/api/orders/{id}/history", Who.USER, History)
+    @operation("GET", "/api/orders/{id}/history", Who.USER, History, scope="orders:read")
     async def history(self, caller: Caller, path: ById) -> Reply:
         """Read what became of an order, oldest first."""
         request = order_pb2.GetOrderHistoryRequest(id=path.id.lower())
         found = await self._channels.call(self._orders.GetOrderHistory, request, speaks_for=caller)
         return reply(History([Entry(e.at, e.by, e.action, e.detail) for e in found.entries]))
 
-    @operation("PUT", "/api/orders/{id}/status", Who.USER, OrderWithMessage, refusals=[403, 409])
+    @operation(
+        "PUT",
+        "/api/orders/{id}/status",
+        Who.USER,
+        OrderWithMessage,
+        refusals=[409],
+        scope="orders:write",
+    )
     async def set_status(self, caller: Caller, path: ById, body: NewStatus) -> Reply:
         """Cancel or complete an order.
 

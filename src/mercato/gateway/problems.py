@@ -171,7 +171,8 @@ def _refused(request: Request[Any, Any, Any], refusal: AppError) -> Response[byt
         return _failed(request, refusal)
     errors = [FieldError(pointer(each.field), each.detail) for each in refusal.violations]
     body = problem(request.scope["path"], status, refusal.slug, refusal.detail, errors)
-    return _response(status, body)
+    challenge = getattr(refusal, "challenge", None)
+    return _response(status, body, {"www-authenticate": challenge} if challenge else None)
 
 
 def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[bytes]:

@@ -136,7 +136,11 @@ class OpenIdProvider:
         except (JoseError, ValueError, TypeError) as failure:
             raise self._unbelieved(type(failure).__name__) from None
         audience, subject = claims["aud"], claims["sub"]
-        if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") != self._client_id:
+        if (
+            isinstance(audience, list)
+            and len(audience) > 1
+            and claims.get("azp") != self._client_id
+        ):
             raise self._unbelieved("azp")
         if not isinstance(subject, str) or not 0 < len(subject) <= SUBJECT_LENGTH_MAX:
             raise self._unbelieved("sub")

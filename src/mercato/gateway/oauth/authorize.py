@@ -202,12 +202,14 @@ def _shown(refusal: AppError) -> Reply:
     status = status_of(refusal)
     if status == 500:
         raise refusal
-    return pages.refusal(400 if status == 422 else status, _REASONS.get(refusal.slug, refusal.detail))
+    return pages.refusal(
+        400 if status == 422 else status, _REASONS.get(refusal.slug, refusal.detail)
+    )
 
 
 _REASONS: Final = {
     "unknown-client": "The program that sent you here is not known to us.",
     "wrong-redirect-uri": "The program that sent you here wants you back at an address that it "
     "has not registered. You are not sent there.",
-    "login-expired": "Your sign-in is too long ago. Go back to where you came from and begin again.",
+    "login-expired": "Your sign-in is too long ago: go back to where you came from.",
 }

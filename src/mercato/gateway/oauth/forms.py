@@ -31,9 +31,7 @@ def asked(query: bytes, wanted: Sequence[str] = ()) -> dict[str, str]:
     """
     try:
         text = query.decode("ascii")
-        pairs = parse_qsl(
-            text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
-        )
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
     except ValueError:
         raise InvalidRequest("the parameters cannot be read") from None
     found: dict[str, str] = {}

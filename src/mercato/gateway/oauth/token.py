@@ -77,9 +77,7 @@ _TOKEN_FIELDS: Final = (
 
 
 def _about_token(request: AnyRequest, fields: dict[str, str]) -> pb.ClientTokenRequest:
-    return pb.ClientTokenRequest(
-        client=client_of(request, fields), token=fields.get("token", "")
-    )
+    return pb.ClientTokenRequest(client=client_of(request, fields), token=fields.get("token", ""))
 
 
 async def _answered(

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from mercato.kernel.clock import rfc3339
-from mercato.kernel.identity import Role
+from mercato.kernel.identity import Party
 from mercato.kernel.scopes import SCOPES
 from mercato.pb import oauth_pb2 as pb
 from mercato.pb.oauth_pb2_grpc import OAuthServiceServicer
@@ -14,9 +14,11 @@ from mercato.user.usecase.oauth import Authorizations, Clients
 from mercato.user.usecase.oauth_grants import Given, Grants, Proof, Wanted
 from mercato.user.usecase.sign_in import SignIns
 
-METHODS: Final = pb.DESCRIPTOR.services_by_name["OAuthService"].methods
-ALLOWED: Final[dict[str, frozenset[Role]]] = {
-    method.name: frozenset(("service",)) for method in METHODS
+_OPERATORS: Final = ("AddOAuthClient", "ListOAuthClients", "RemoveOAuthClient")
+# The gateway calls in its own name: these methods find out themselves who is asking.
+ALLOWED: Final[dict[str, frozenset[Party]]] = {
+    method.name: frozenset(("cli",)) if method.name in _OPERATORS else frozenset(("gateway",))
+    for method in pb.DESCRIPTOR.services_by_name["OAuthService"].methods
 }
 
 
@@ -76,7 +78,8 @@ class OAuthHandler(OAuthServiceServicer):
         self, request: pb.ClientTokenRequest, context: Any
     ) -> pb.Introspection:
         said = await self._grants.introspect(_proof(request), request.token)
-        told = {name: said[name] for name in said if name in pb.Introspection.DESCRIPTOR.fields_by_name}
+        known = pb.Introspection.DESCRIPTOR.fields_by_name
+        told = {name: value for name, value in said.items() if name in known}
         return pb.Introspection(active=bool(said), **told)
 
     async def AddOAuthClient(
@@ -108,9 +111,7 @@ class OAuthHandler(OAuthServiceServicer):
         url = await self._sign_ins.start(request.provider, request.browser)
         return pb.ProviderAuthorization(url=url)
 
-    async def FinishProviderSignIn(
-        self, request: pb.ProviderAnswer, context: Any
-    ) -> pb.SignInCode:
+    async def FinishProviderSignIn(self, request: pb.ProviderAnswer, context: Any) -> pb.SignInCode:
         code = await self._sign_ins.finish(
             request.provider, request.browser, request.state, request.code, request.iss,
             request.code_challenge,

@@ -234,4 +234,3 @@ def s256(verifier: str) -> str:
 def unpadded(data: bytes) -> str:
     """Returns base64url without padding, as JOSE and PKCE write it."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-

@@ -15,6 +15,7 @@ from mercato.user.model.oauth import (
     registered,
 )
 from mercato.user.model.oauth_codes import Code, Ticket, binding
+from mercato.user.usecase.trail import Recorder
 
 
 class ClientNotFound(NotFound):
@@ -55,10 +56,6 @@ class Asked(Protocol):
         ...
 
 
-class Trail(Protocol):
-    async def record(self, kind: str, *, actor: str = "", detail: dict[str, str] = {}) -> None: ...
-
-
 class Login(Protocol):
     async def __call__(self, login: str, password: str, second_factor: str) -> Profile:
         """Returns who this is; raises WrongCredentials, and what asks for a second factor."""
@@ -68,9 +65,7 @@ class Login(Protocol):
 class Clients:
     """Programs that may ask; the operator alone makes them."""
 
-    def __init__(
-        self, clients: Registered, trail: Trail, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, clients: Registered, trail: Recorder, clock: Callable[[], datetime]) -> None:
         self._clients = clients
         self._trail = trail
         self._clock = clock

@@ -164,6 +164,22 @@ class Sessions:
         since = at or self._clock() - REVOCATION_MATTERS
         return await self._store.ended_since(since, after_id, REVOCATIONS_MAX)
 
+    async def by_token(self, text: str, *, client_id: str = "") -> Session:
+        """Returns the session that a refresh token keeps alive now, and leaves the token as it is.
+
+        Raises SessionOver.
+        """
+        token = self._tokens.read(text)
+        session = await self._living(token.session_id, client_id)
+        if not session.is_current(token):
+            raise SessionOver("the session is over: sign in again")
+        return session
+
+    async def living(self, session_id: str) -> bool:
+        """Returns whether the session has neither ended nor run out."""
+        session = await self._store.get(session_id)
+        return session is not None and session.lives(self._clock())
+
     async def _living(self, session_id: str, client_id: str) -> Session:
         session = await self._store.get(session_id)
         if session is None or session.client_id != client_id or not session.lives(self._clock()):
