@@ -57,6 +57,7 @@ class Profile:
     role: UserRole
     created_at: datetime
     version: int = 1
+    email_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
