@@ -1,6 +1,5 @@
 """compose.yaml, .env.example and the services agree about every name and port."""
 
-import importlib
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from dotenv import dotenv_values
 
 from mercato.cli.health import PORTS
+from mercato.cli.preflight import SHAPES
 from mercato.embedded.settings import Given
 from mercato.platform.settings import SECRET_SHOWN, Settings, SettingsError, load
 
@@ -21,12 +21,7 @@ SHOWN = re.compile(r"^(?:# )?([A-Z][A-Z_]*)=", re.MULTILINE)
 
 
 def settings_of(service: str) -> type[Settings]:
-    """Returns the settings class of a service's composition root."""
-    root = importlib.import_module(f"mercato.{service}.main")
-    mine = (each for each in vars(root).values() if isinstance(each, type))
-    return next(
-        each for each in mine if issubclass(each, Settings) and each.__module__ == root.__name__
-    )
+    return SHAPES[service]
 
 
 def environment_of(service: str) -> dict[str, str]:

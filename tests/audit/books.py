@@ -7,7 +7,8 @@ from typing import Any
 
 from bson import ObjectId
 
-from mercato.audit import Report, verify
+from mercato.audit.auditing import verify
+from mercato.audit.model import Report
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Store
 

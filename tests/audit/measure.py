@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from mercato.audit import verify
+from mercato.audit.auditing import verify
 from mercato.embedded.settings import Given
 from mercato.embedded.supervisor import Platform
 from mercato.inventory.repository import SHAPES as INVENTORY

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from bson import ObjectId
 
-from mercato.audit import Severity, verify
+from mercato.audit.auditing import verify
+from mercato.audit.model import Severity
 from mercato.kernel.identity import new_id
 from mercato.platform.settings import SettingsError
 from tests.audit.books import Audited, put

@@ -11,7 +11,9 @@ import httpx2
 import pytest
 from bson import ObjectId
 
-from mercato.audit import Repair, Report, planned, verify
+from mercato.audit.auditing import verify
+from mercato.audit.model import Report
+from mercato.audit.repair import Repair, planned
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Store

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from mercato.audit import Repair, Verb, in_words, planned
+from mercato.audit.model import Verb
+from mercato.audit.repair import Repair, in_words, planned
 from tests.audit.books import Audited
 from tests.audit.test_damage import HELD, REJECTED, RELEASED, SOLD
 

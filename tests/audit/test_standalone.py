@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pymongo.errors import PyMongoError
 
-from mercato.audit import verify
+from mercato.audit.auditing import verify
 from mercato.audit.watching import Watch
 from mercato.embedded.binaries import need
 from mercato.embedded.ports import LOOPBACK, any_free

@@ -2,17 +2,16 @@
 
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from mercato.cli.rest import Rest
 from mercato.embedded.supervisor import Platform
-from mercato.platform.settings import whole_environment
+from tests import command
 
 FILE = """sku,title,price,stock
 A-1,Mug,12.90,7
@@ -24,13 +23,9 @@ A-1,Another mug,1,1
 
 def mercato(
     platform: Platform | None, *words: str, stdin: str = "", environment: Mapping[str, str] = {}
-) -> subprocess.CompletedProcess[str]:
+) -> CompletedProcess[str]:
     where = ("--data-dir", str(platform.data_dir)) if platform else ()
-    return subprocess.run(
-        (sys.executable, "-P", "-m", "mercato", *words, *where),
-        input=stdin, env={**whole_environment(), **environment},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return command.mercato(*words, *where, stdin=stdin, environment=environment)
 
 
 def catalogue(platform: Platform, query: str) -> list[dict[str, Any]]:
@@ -149,10 +144,12 @@ async def test_a_demo_that_breaks_its_word_says_where(platform: Platform) -> Non
 
 
 async def test_without_a_platform_there_is_one_clear_line(tmp_path: Path) -> None:
-    for words in (("seed",), ("demo",), ("admin", "create", "--email", "a@example.com")):
-        refused = mercato(None, *words, "--data-dir", str(tmp_path / "none"))
-        assert refused.returncode == 1
+    commands = ("seed", "demo", "admin create --email a@example.com", "restart", "verify")
+    for words in (*commands, "events dead", "mail parked"):
+        refused = mercato(None, *words.split(), "--data-dir", str(tmp_path / "none"))
+        assert refused.returncode == 3
         assert refused.stderr.startswith("error: no Mercato is running in ")
+        assert "mercato up" in refused.stderr
         assert "Traceback" not in refused.stderr
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from mercato.embedded import state
 from mercato.platform.settings import SECRET_SHOWN
+from tests import command
 from tests.embedded.test_up import mercato, up
 
 NOWHERE = {"MONGO_URI": "mongodb://me:hush@127.0.0.1:9/?replicaSet=rs0"}
@@ -27,6 +28,10 @@ NOWHERE = {"MONGO_URI": "mongodb://me:hush@127.0.0.1:9/?replicaSet=rs0"}
         ("status", "/dev/null", 3, "no Mercato is running in /dev/null"),
         ("logs", "/dev/null", 1, "no log"),
         ("demo --url http://127.0.0.1:9", "new", 1, "http://127.0.0.1:9 does not answer"),
+        ("logs -n -1", "new", 2, "-n"),
+        ("restore missing", "new", 1, "missing is no backup: it is no folder"),
+        ("restore folder", "new", 1, "folder/manifest.json: No such file"),
+        ("storm --report new", "full", 2, "full is not empty"),
         ("demo --url http://127.0.0.1:x", "new", 1, "is no URL"),
     ],
 )
@@ -36,9 +41,10 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "logs").touch()
+    (tmp_path / "full" / "of").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
-    refused = mercato(*words.split(), data_dir=data_dir)
+    refused = command.mercato(*words.split(), "--data-dir", data_dir)
     assert refused.returncode == code
     assert said in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stderr
@@ -53,16 +59,21 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
         ("serve gateway", {"NATS_URL": "ftp://hush"}),
         ("serve gateway", {"INVENTORY_SERVICE": "::"}),
         ("up", {"LOG_LEVEL": "loud"}),
+        ("up", {"ORDER_HOLD_S": "-3", "AUDIT_EVERY_S": "x", "CURRENCY": "EURO"}),
+        ("up --detach", {"SMTP_FROM": "nobody", "SMTP_CONNECTIONS": "many", "CACHE_TTL_S": "0"}),
+        ("storm", {"DRAIN_S": "soon", "METRICS_PORT": "-1"}),
         ("up --detach", {"MONGO_URI": "http://hush"}),
     ],
 )
 def test_a_wrong_environment_is_exit_code_2_and_no_traceback(
     tmp_path: Path, words: str, given: dict[str, str]
 ) -> None:
-    refused = mercato(*words.split(), data_dir=tmp_path, given=given)
+    where = ("--data-dir", str(tmp_path))
+    refused = command.mercato(*words.split(), *where, environment=given)
     assert refused.returncode == 2
-    assert next(iter(given)) in refused.stderr
+    assert all(name in refused.stderr for name in given)
     assert "hush" not in refused.stderr
+    assert not list(tmp_path.iterdir())
     assert "Traceback" not in refused.stderr
 
 

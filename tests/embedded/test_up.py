@@ -19,6 +19,7 @@ from mercato.embedded.errors import PlatformError
 from mercato.embedded.ports import demand
 from mercato.embedded.state import PlatformState
 from mercato.platform.settings import whole_environment
+from tests import command
 
 STOP_S_MAX = 10.0
 MERCATO = (sys.executable, "-P", "-m", "mercato")
@@ -27,22 +28,25 @@ MERCATO = (sys.executable, "-P", "-m", "mercato")
 def mercato(
     *words: str, data_dir: Path | str, given: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = (*MERCATO, *words, "--data-dir", str(data_dir))
+    """Runs a command; one that may start something gets a process of its own."""
+    line = (*words, "--data-dir", str(data_dir))
+    if words[0] != "up":
+        return command.mercato(*line, environment=given or {})
     environment = {**whole_environment(), **(given or {})}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=environment
+        (*MERCATO, *line), capture_output=True, text=True, timeout=60, check=False, env=environment
     )
 
 
 @contextmanager
 def up(data_dir: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """`mercato up`, ready; by default the servers alone. Killed at the end if it still runs."""
-    command = (*MERCATO, "up", *(words or ("--services", "")), "--data-dir", str(data_dir))
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    line = (*MERCATO, "up", *(words or ("--services", "")), "--data-dir", str(data_dir))
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            for line in process.stdout:
-                if line.startswith("ready"):
+            for said in process.stdout:
+                if said.startswith("ready"):
                     break
             yield process
         finally:

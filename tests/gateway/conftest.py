@@ -9,7 +9,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from mercato.gateway.main import GatewaySettings, gateway
+from mercato.gateway.main import gateway
+from mercato.gateway.settings import GatewaySettings
 from mercato.kernel.identity import Role
 from mercato.platform.settings import Secret
 from mercato.platform.tasks import Tasks

@@ -3,7 +3,7 @@
 import pytest
 
 from mercato.gateway.client import Header, Proxies
-from mercato.gateway.main import GatewaySettings
+from mercato.gateway.settings import GatewaySettings
 from mercato.platform.settings import SettingsError, load
 
 OURS = "10.0.0.0/8, 2001:db8:ff::/48"

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from bson import ObjectId
 
-from mercato.audit import verify
+from mercato.audit.auditing import verify
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
 from mercato.platform.tasks import end

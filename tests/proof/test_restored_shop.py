@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from bson import ObjectId
 
-from mercato.audit import verify
+from mercato.audit.auditing import verify
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
 from tests.backup.folders import mercato

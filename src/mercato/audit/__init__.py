@@ -1,26 +1,8 @@
 """The audit: whether every promise holds, read from the databases at one instant.
 
-`verify(store)` returns a `Report`: `checks` by name, each with how many things it looked at and how
-many findings it has, and the `findings` themselves. `verify(store, settled=True)` is for a platform
-that is known to be quiet, where nothing may be under way any more. `Repair(store)` applies what
-`planned(report)` says can be mended, and waits until it is `answered`.
+`auditing.verify(store)` returns a `Report`: `checks` by name, each with how many things it looked
+at and how many findings it has, and the `findings` themselves. `verify(store, settled=True)` is for
+a platform that is known to be quiet, where nothing may be under way any more.
+`repair.Repair(store)` applies what `planned(report)` says can be mended, and waits until it is
+`answered`.
 """
-
-from mercato.audit.auditing import verify
-from mercato.audit.model import CHECKS, Check, Finding, Grace, Mend, Report, Severity, Verb
-from mercato.audit.repair import Repair, in_words, planned
-
-__all__ = [
-    "CHECKS",
-    "Check",
-    "Finding",
-    "Grace",
-    "Mend",
-    "Repair",
-    "Report",
-    "Severity",
-    "Verb",
-    "in_words",
-    "planned",
-    "verify",
-]

@@ -1,28 +1,14 @@
 """The audit as a process, put together; it only reads."""
 
-from dataclasses import dataclass
-from typing import Annotated
-
-from msgspec import Meta
-
 from mercato.audit import probes
+from mercato.audit.settings import AuditSettings
 from mercato.audit.watching import Watch
 from mercato.platform import telemetry
 from mercato.platform.mongo import Store
 from mercato.platform.run import run, until_ready
-from mercato.platform.settings import Secret, Settings, load
+from mercato.platform.settings import load
 
 NAME = "audit"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSettings(Settings):
-    """The audit's environment; it rests at least AUDIT_EVERY_S seconds between two audits."""
-
-    port: int = 50055
-    mongo_uri: Secret = Secret("mongodb://127.0.0.1:27017/?replicaSet=rs0")
-    mongo_db_name: str = "ecommerce"
-    audit_every_s: Annotated[float, Meta(gt=0)] = 60.0
 
 
 async def main() -> None:

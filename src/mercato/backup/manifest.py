@@ -18,6 +18,7 @@ import msgspec
 
 FILE: Final = "manifest.json"
 FORMAT: Final = 1
+REMEDY: Final = "give the folder of one"
 DOCUMENT_BYTES_MIN: Final = 5
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024 + 16 * 1024  # what mongod itself allows
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
@@ -71,8 +72,11 @@ def read(folder: Path) -> Manifest:
     """Returns the manifest of the backup in `folder`; raises BackupError when that is none."""
     try:
         manifest = msgspec.json.decode((folder / FILE).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as failure:
-        raise BackupError(f"{folder} is no backup: {failure}", "give the folder of one") from None
+    except OSError as failure:
+        why = f"{failure.filename}: {failure.strerror}" if folder.is_dir() else "it is no folder"
+        raise BackupError(f"{folder} is no backup: {why}", REMEDY) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
+        raise BackupError(f"{folder} is no backup: {FILE}: {failure}", REMEDY) from None
     if manifest.format != FORMAT:
         raise BackupError(f"{folder} has format {manifest.format}; this release reads {FORMAT}")
     for name in (manifest.database, *manifest.collections):

@@ -1,6 +1,7 @@
 """Names every command; each is imported only when it is called."""
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from cyclopts import App, Parameter
@@ -97,7 +98,7 @@ Examples:
   mercato verify --repair --dry-run
   mercato verify --repair --yes
 
-Exit code: 0 every promise holds, 1 there are findings, 2 it cannot be told.""",
+Exit code: 0 every promise holds, 1 there are findings, 2 it cannot be told, 3 no platform runs.""",
     "events dead": """Examples:
   mercato events dead
   mercato events dead --limit 1000 --json""",
@@ -121,7 +122,7 @@ Examples:
   mercato storm --orders 3000 --minutes 0.33 --faults services,network
   mercato storm --seed 7 --data-dir /tmp/storm --report /tmp/report
 
-Exit code: 0 every promise was kept, 1 one was not.""",
+Exit code: 0 every promise was kept, 1 one was not, 2 it was asked for wrongly.""",
     "mail parked": """Examples:
   mercato mail parked
   mercato mail parked --json""",
@@ -137,6 +138,10 @@ Examples:
 app = App(
     name="mercato",
     help="A commerce backend that keeps its word.",
+    help_epilogue=(
+        "Exit code of every command: 0 done, 1 it failed, 2 an option or a setting is wrong, "
+        "3 no platform runs there."
+    ),
     version=lambda: version("mercato"),
     default_parameter=Parameter(negative=()),
     help_format="plaintext",
@@ -152,19 +157,19 @@ for words, summary in COMMANDS.items():
     )  # fmt: skip
 
 
-def main() -> None:
-    """Runs a command; an expected failure is told without a traceback, and is exit code 1.
+def main(words: Sequence[str] | None = None) -> None:
+    """Runs a command, by default the one that this process was started with.
 
-    A wrong environment is exit code 2, as a wrong option is.
+    An expected failure is told without a traceback, and is exit code 1; a wrong environment is 2,
+    as a wrong option is; that no platform runs is 3.
     """
     try:
-        app()
+        app(sys.argv[1:] if words is None else words)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as failure:
-        from mercato.cli.terminal import explain
-        from mercato.platform.settings import SettingsError
+        from mercato.cli.terminal import exit_code, explain
 
         if not explain(failure):
             raise
-        sys.exit(2 if isinstance(failure, SettingsError) else 1)
+        sys.exit(exit_code(failure))

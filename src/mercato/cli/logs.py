@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from mercato.cli.terminal import DataDir, console
 from mercato.embedded import state
@@ -18,7 +19,10 @@ COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_
 def logs(
     *parts: Annotated[str, Parameter(help="Which parts; all, when none is named.")],
     follow: Annotated[bool, Parameter(name=("--follow", "-f"), help="Go on showing.")] = False,
-    lines: Annotated[int, Parameter(name=("--lines", "-n"), help="So many of each part.")] = 50,
+    lines: Annotated[
+        int,
+        Parameter(name=("--lines", "-n"), help="So many of each part.", validator=Number(gte=0)),
+    ] = 50,
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
 ) -> None:
     """Show what the parts log."""
@@ -37,7 +41,7 @@ def logs(
 
 def _show_last(name: str, path: Path, count: int, shown: dict[str, Path]) -> int:
     with path.open("rb") as file:
-        for line in deque(file, maxlen=max(count, 0)):
+        for line in deque(file, maxlen=count):
             _show(name, line, shown)
         return file.tell()
 

@@ -71,17 +71,17 @@ class Progress:
 
 
 def summarise(console: Console, known: PlatformState) -> None:
-    """The addresses of everything, and the demo logins."""
-    table = Table.grid(padding=(0, 2))
-    for name, url in known.urls.items():
-        table.add_row(name, f"[bold]{url}[/]")
+    """The addresses of everything, and the demo logins; a table might cut an address off."""
+    lines = [(name, f"[bold]{url}[/]") for name, url in known.urls.items()]
     for name, variable in (("mongo", "MONGO_URI"), ("redis", "REDIS_ADDR"), ("nats", "NATS_URL")):
         yours = variable in known.external  # may hold a password
-        table.add_row(name, f"yours ({variable})" if yours else known.environment[variable])
+        lines.append((name, f"yours ({variable})" if yours else known.environment[variable]))
     for name, part in known.parts.items():
         if "grpc" in part.ports:
             grpc, metrics = part.ports["grpc"], part.ports["metrics"]
-            table.add_row(name, f"grpc 127.0.0.1:{grpc}, http://127.0.0.1:{metrics}/metrics")
+            lines.append((name, f"grpc 127.0.0.1:{grpc}, http://127.0.0.1:{metrics}/metrics"))
     for email, password in known.logins.items():
-        table.add_row("log in as", f"{email}  {password}")
-    console.print(table)
+        lines.append(("log in as", f"{email}  {password}"))
+    width = max(len(name) for name, _ in lines)
+    for name, address in lines:
+        console.print(f"{name:<{width}}  {address}", soft_wrap=True)

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from pymongo.errors import PyMongoError
 
 from mercato import backup as backups
-from mercato.audit import Finding, Grace, verify
+from mercato.audit.auditing import verify
+from mercato.audit.model import Finding, Grace
 from mercato.backup import BackupError, Change, Manifest, Restore
 from mercato.backup.outside import clear_cache, empty_stream
 from mercato.cli.backup import progress, totals

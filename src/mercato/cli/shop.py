@@ -5,30 +5,30 @@ from pathlib import Path
 from typing import TypeVar
 
 from mercato.embedded import state
-from mercato.embedded.errors import NotRunning, PlatformError
+from mercato.embedded.errors import NotRunning
 from mercato.platform.rpc import Channels, Identity
-from mercato.platform.settings import Settings, SettingsError, load
+from mercato.platform.settings import Settings, environment_with_dotenv, load
 from mercato.platform.tokens import Tokens
 
 # The name under which the user service knows the operator, who may appoint an admin.
 CALLER = "cli"
+# Who names one of these means a platform elsewhere.
+ADDRESSED = {"MONGO_URI", "USER_SERVICE", "INVENTORY_SERVICE", "JWT_SECRET", "JWT_SECRET_FILE"}
+ELSEWHERE = "or name another folder with --data-dir, or give the settings of a platform elsewhere"
 S = TypeVar("S", bound=Settings)
 
 
 def found(shape: type[S], data_dir: Path) -> S:
     """The settings of the platform that runs on `data_dir`, else those of the environment.
 
-    Raises PlatformError when there is neither, SettingsError when the platform's will not do.
+    Raises NotRunning when there is neither, SettingsError when they will not do.
     """
     try:
         return load(shape, state.running(data_dir).environment)
     except NotRunning as nobody:
-        try:
-            return load(shape)
-        except SettingsError as problem:
-            raise PlatformError(
-                f"{nobody}, and for one elsewhere {problem}", nobody.remedy
-            ) from None
+        if ADDRESSED.isdisjoint(environment_with_dotenv()):
+            raise NotRunning(str(nobody), f"{nobody.remedy}; {ELSEWHERE}") from None
+    return load(shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ import msgspec
 import psutil
 from rich.table import Table
 
-from mercato.cli.terminal import DataDir, Json, console, say_json
+from mercato.cli.terminal import NOT_RUNNING, DataDir, Json, console, say_json
 from mercato.embedded import state
 from mercato.embedded.state import PartState, Phase
 
-NOT_READY, NOT_RUNNING = 1, 3
+NOT_READY = 1
 MIB = 1024 * 1024
 
 

@@ -14,11 +14,13 @@ import uvloop
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from mercato.cli import preflight
 from mercato.cli.storm_view import conclude, watch
 from mercato.cli.terminal import Json, console, errors, say_json
 from mercato.embedded import doctor
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.home import usable
+from mercato.embedded.plan import SERVICES
 from mercato.embedded.settings import Given
 from mercato.platform.tasks import end
 from mercato.storm import page
@@ -72,6 +74,7 @@ def storm(
     groups = [name for name in GROUPS if faults == "all" or name in faults.split(",")]
     options = Options(orders, minutes * 60, clients, chosen, groups, SETTLE_S)
     _usable(report)
+    preflight.insist(SERVICES)
     doctor.insist(data_dir or Path(tempfile.gettempdir()), Given())
     folder = _own(data_dir)
     return _run(options, folder, report, json=json, keep=keep or data_dir is not None)
@@ -150,5 +153,5 @@ def _own(data_dir: Path | None) -> Path:
         return Path(tempfile.mkdtemp(prefix="mercato-storm-"))
     with usable(data_dir):
         if data_dir.exists() and any(data_dir.iterdir()):
-            raise PlatformError(f"{data_dir} is not empty", "a storm needs a folder of its own")
+            raise UsageError(f"{data_dir} is not empty", "a storm needs a folder of its own")
     return data_dir

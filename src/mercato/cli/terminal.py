@@ -9,12 +9,14 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 from rich.console import Console
 
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import NotRunning, PlatformError, UsageError
 from mercato.kernel.errors import AppError
 from mercato.platform.settings import PORT_MAX, SettingsError
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+WRONG_USE, NOT_RUNNING = 2, 3  # exit codes, of every command
 
 IS_PORT = Number(gte=0, lte=PORT_MAX)
 
@@ -60,6 +62,13 @@ def explain(failure: Exception) -> bool:
     if isinstance(failure, PlatformError) and failure.remedy:
         errors.print(_plain(failure.remedy), style="dim")
     return True
+
+
+def exit_code(failure: Exception) -> int:
+    """What a command ends with that has failed so."""
+    if isinstance(failure, SettingsError | UsageError):
+        return WRONG_USE
+    return NOT_RUNNING if isinstance(failure, NotRunning) else 1
 
 
 def _plain(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mercato.cli import preflight
 from mercato.cli.progress import Progress, summarise
 from mercato.cli.terminal import IS_PORT, DataDir, console
 from mercato.embedded import doctor, externals, state
@@ -22,7 +23,6 @@ from mercato.embedded.settings import Given
 from mercato.embedded.size import CLUSTER, SINGLE, Size
 from mercato.embedded.state import PlatformState
 from mercato.embedded.supervisor import Platform
-from mercato.platform.settings import load
 
 DETACH_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 12.0
@@ -49,7 +49,7 @@ def up(
     used instead of the server that would be started; one that does not answer stops it.
     """
     chosen = tuple(filter(None, services.split(",")))
-    given = load(Given)
+    given = preflight.given(chosen)
     size = CLUSTER if cluster else SINGLE
     doctor.insist(data_dir, given)
     if detach:

@@ -11,8 +11,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from mercato.audit import Finding, Mend, Repair, Report, Severity, in_words, planned
-from mercato.audit import verify as audit
+from mercato.audit.auditing import verify as audit
+from mercato.audit.model import Finding, Mend, Report, Severity
+from mercato.audit.repair import Repair, in_words, planned
 from mercato.cli.shop import found
 from mercato.cli.stores import database
 from mercato.cli.terminal import DataDir, Json, console, errors, explain, one_line, say_json
@@ -51,9 +52,10 @@ def verify(
 ) -> int:
     """Read the databases at one instant and tell which promises do not hold."""
     wish = Wish(settled, examples, json, repair or dry_run, yes, dry_run)
+    settings = found(StoreSettings, data_dir)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_verify(found(StoreSettings, data_dir), wish))
+            return runner.run(_verify(settings, wish))
     except PlatformError as failure:  # the audit says nothing, neither good nor bad
         explain(failure)
         return CANNOT_TELL

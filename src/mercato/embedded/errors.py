@@ -11,6 +11,10 @@ class PlatformError(Exception):
             self.add_note(remedy)  # a traceback, as of a test, shows it too
 
 
+class UsageError(PlatformError):
+    """What was asked for cannot be done: another option will do."""
+
+
 class NotRunning(PlatformError):
     """No platform runs on this data directory."""
 

@@ -18,6 +18,8 @@ GATEWAY_PORT = 8080
 RPC_SERVICES = ("user", "inventory", "order", "mailer")
 SERVICES = (*RPC_SERVICES, "gateway", "audit")
 SERVER_VARIABLES = ("MONGO_URI", "REDIS_ADDR", "NATS_URL", "SMTP_HOST")
+# What a plan says to each service, whatever the environment says of it.
+PLANNED = {"PORT", "MERCATO_EMBEDDED", *(f"{name.upper()}_SERVICE" for name in RPC_SERVICES)}
 LOGINS = {
     "admin@mercato.example": "mercato-admin-demo",
     "customer@mercato.example": "mercato-customer-demo",

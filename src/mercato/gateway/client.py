@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from litestar import Request
 
+from mercato.gateway.settings import Header
 from mercato.kernel.client import Client, canonical, printable
 
 __all__ = ["CLIENT_KEY", "Client", "Header", "Proxies", "client_of"]
@@ -16,7 +17,6 @@ CLIENT_KEY: Final = "mercato.client"  # in the ASGI scope
 HOPS_MAX: Final = 32  # of a chain of proxies; what stands further left is not looked at
 HOP_CHARS_MAX: Final = 4096
 
-Header = Literal["x-forwarded-for", "forwarded"]
 _FOR: Final = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^";\s]*))', re.IGNORECASE)
 _PORT: Final = re.compile(r":[0-9]{1,5}$")
 

@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from litestar import Litestar
 
 from mercato.events import ProductChanged
 from mercato.gateway import docs
-from mercato.gateway.client import Header, Proxies
+from mercato.gateway.client import Proxies
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
 from mercato.gateway.inventory import Inventory
@@ -19,34 +18,15 @@ from mercato.gateway.orders import Orders
 from mercato.gateway.probes import Probes, Readiness
 from mercato.gateway.problems import HANDLERS
 from mercato.gateway.server import bound, serve
+from mercato.gateway.settings import GatewaySettings
 from mercato.gateway.tls import Certificate
 from mercato.gateway.users import Users
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
 from mercato.platform.rpc import Channels, Identity
 from mercato.platform.run import run
-from mercato.platform.settings import Secret, Settings, load
+from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewaySettings(Settings):
-    """The gateway's environment; DRAIN_S is how long it still listens once it says it is going.
-
-    With TLS_CERT_FILE and TLS_KEY_FILE it speaks HTTPS, and nothing else.
-    """
-
-    port: int = 8080
-    drain_s: float = 0.2
-    inventory_service: str = "127.0.0.1:50051"
-    order_service: str = "127.0.0.1:50052"
-    user_service: str = "127.0.0.1:50053"
-    mailer_service: str = "127.0.0.1:50054"
-    nats_url: Secret = Secret("nats://127.0.0.1:4222")
-    tls_cert_file: str = ""
-    tls_key_file: str = ""
-    trusted_proxies: str = ""  # CIDRs with commas: who may say for whom a request is made
-    forwarded_header: Header = "x-forwarded-for"
 
 
 async def main() -> None:

@@ -1,10 +1,10 @@
 """The inventory service, put together."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from mercato.inventory.handler import ALLOWED, InventoryHandler, OrderListener
 from mercato.inventory.repository import SHAPES, MongoProducts, MongoStock, check_currency
+from mercato.inventory.settings import InventorySettings
 from mercato.inventory.usecase import Catalogue, Warehouse
 from mercato.kernel.clock import now
 from mercato.pb import inventory_pb2
@@ -18,17 +18,10 @@ from mercato.platform.outbox import Outbox
 from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Identity, Server
 from mercato.platform.run import run, until_ready
-from mercato.platform.settings import StoreSettings, load
+from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 
 NAME = "inventory"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InventorySettings(StoreSettings):
-    """The inventory service's environment."""
-
-    port: int = 50051
 
 
 async def main() -> None:

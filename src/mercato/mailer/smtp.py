@@ -11,21 +11,19 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPResponseException
 
 from mercato.kernel.clock import monotonic
 from mercato.mailer.composing import Letter
 from mercato.mailer.model import Outcome, State
+from mercato.mailer.settings import PORTS, Tls
 
 TIMEOUT_S: Final = 20.0  # for one command
 DOT_TIMEOUT_S: Final = 60.0  # for the answer to the final dot
 REASON_CHARACTERS_MAX: Final = 500
 IDLE_S_MAX: Final = 30.0  # a connection that has rested for longer is made anew
-
-Tls = Literal["starttls", "tls", "none"]
-PORTS: Final[dict[Tls, int]] = {"starttls": 587, "tls": 465, "none": 25}
 
 _GO_AHEAD: Final = 354
 _CLOSING: Final = 421

@@ -1,10 +1,5 @@
 """The order service, put together."""
 
-from dataclasses import dataclass
-from typing import Annotated
-
-from msgspec import Meta
-
 from mercato.events import ProductChanged
 from mercato.kernel.clock import now
 from mercato.order.expiry import Expiry
@@ -12,6 +7,7 @@ from mercato.order.handler import ALLOWED, OrderHandler, StockListener
 from mercato.order.peers import InventoryCatalogue, Post
 from mercato.order.reconciler import Reconciler
 from mercato.order.repository import SHAPES, MongoOrders
+from mercato.order.settings import OrderSettings
 from mercato.order.usecase import Ordering
 from mercato.pb import order_pb2
 from mercato.pb.inventory_pb2_grpc import InventoryServiceStub
@@ -26,25 +22,10 @@ from mercato.platform.mongo import Store
 from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Channels, Identity, Server
 from mercato.platform.run import run, until_ready
-from mercato.platform.settings import StoreSettings, load
+from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 
 NAME = "order"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderSettings(StoreSettings):
-    """The order service's environment.
-
-    ORDER_HOLD_S is how long a pending order may hold its stock before it is called off; 0: for
-    ever.
-    """
-
-    port: int = 50052
-    inventory_service: str = "127.0.0.1:50051"
-    user_service: str = "127.0.0.1:50053"
-    mailer_service: str = "127.0.0.1:50054"
-    order_hold_s: Annotated[int, Meta(ge=0)] = 0
 
 
 async def main() -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -42,6 +42,10 @@ class Secret(str):
 class SettingsError(Exception):
     """The environment is wrong; says every problem, one a line."""
 
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__("\n  ".join([message, *problems]))
+        self.problems = problems
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -59,6 +63,10 @@ class Settings:
     grpc_ca_file: str = ""
     grpc_cert_file: str = ""
     grpc_key_file: str = ""
+
+    def problems(self) -> Iterable[str]:
+        """What is wrong with settings that are each well formed; each begins with the name."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +88,11 @@ def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
     The environment goes before `.env`; a variable that is set but empty counts as absent.
     Raises SettingsError naming every problem.
     """
-    given = environment if environment is not None else _environment()
+    given = environment if environment is not None else environment_with_dotenv()
     problems: list[str] = []
     values: dict[str, Any] = {}
     hints = get_type_hints(shape, include_extras=True)
+    whole = True
     for each in dataclasses.fields(shape):  # type: ignore[arg-type]
         name = each.name.upper()
         try:
@@ -95,13 +104,16 @@ def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
                 each.default_factory is dataclasses.MISSING
             ):
                 problems.append(f"{name} is missing")
+                whole = False
         except (ValueError, OSError) as problem:
             problems.append(f"{name}: {problem}")
     if issubclass(shape, Settings):  # what `mercato up` is given may be weak
         problems += _secret_problems(values)
-    if problems:
-        raise SettingsError("the environment is wrong:\n  " + "\n  ".join(problems))
-    return shape(**values)
+    made = shape(**values) if whole else None  # of what cannot be read, the default
+    problems += made.problems() if isinstance(made, Settings) else ()
+    if made is None or problems:
+        raise SettingsError("the environment is wrong:", problems)
+    return made
 
 
 def whole_environment() -> dict[str, str]:
@@ -109,7 +121,8 @@ def whole_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _environment() -> dict[str, str]:
+def environment_with_dotenv() -> dict[str, str]:
+    """Returns what `load` reads: the process's environment, and of a `.env` what that leaves."""
     found = {k: v for k, v in dotenv_values(Path(".env")).items() if v is not None}
     return found | os.environ
 
@@ -133,7 +146,15 @@ def _convert(text: str, shape: Any) -> Any:
     try:
         return msgspec.convert(text, shape, strict=False)
     except msgspec.ValidationError as problem:
-        raise ValueError(f"{text!r} will not do: {problem}") from None
+        raise ValueError(f"{text!r} is no {_wanted(problem)}") from None
+
+
+def _wanted(problem: msgspec.ValidationError) -> str:
+    """Says in words what msgspec "Expected", such as "`int` >= 0"."""
+    told = str(problem).removeprefix("Expected ").partition(", got")[0]
+    for kind, name in {"`int`": "whole number", "`float`": "number", "`str`": "text"}.items():
+        told = told.replace(kind, name)
+    return told
 
 
 def _choices(shape: Any) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
-from mercato import audit
+from mercato.audit.auditing import verify
 from mercato.embedded.settings import Given
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
@@ -220,7 +220,7 @@ async def _shown(wire: Wire, product: str) -> int | None:
 
 async def _audit(uri: str) -> list[str]:
     async with Store.open(uri, DATABASE) as store:
-        report = await audit.verify(store, settled=True)
+        report = await verify(store, settled=True)
     return [f"{each.check}: {each.subject} {each.detail}" for each in report.findings]
 
 

@@ -1,7 +1,6 @@
 """The user service, put together."""
 
 import contextlib
-from dataclasses import dataclass
 from functools import partial
 
 from mercato.kernel import clock
@@ -16,29 +15,18 @@ from mercato.platform.outbox import Outbox
 from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Channels, Identity, Server
 from mercato.platform.run import run, until_ready
-from mercato.platform.settings import Secret, StoreSettings, load
+from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 from mercato.user.handler import ALLOWED, UserHandler
 from mercato.user.model import OPERATOR, EmailTaken
 from mercato.user.passwords import Passwords
 from mercato.user.peers import Post
 from mercato.user.repository import OUTBOX, SHAPES, MongoUsers
+from mercato.user.settings import UserSettings
 from mercato.user.usecase import Accounts, Registration
 
 NAME = "user"
 SERVICE = user_pb2.DESCRIPTOR.services_by_name["UserService"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserSettings(StoreSettings):
-    """The demo accounts are made in the embedded platform only."""
-
-    port: int = 50053
-    mailer_service: str = "127.0.0.1:50054"
-    demo_admin_email: str = ""
-    demo_admin_password: Secret = Secret("")
-    demo_customer_email: str = ""
-    demo_customer_password: Secret = Secret("")
 
 
 async def main() -> None:

@@ -1,0 +1,72 @@
+"""Whether every service can read its environment, asked before anything of it starts."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from mercato.audit.settings import AuditSettings
+from mercato.embedded.plan import PLANNED, RPC_SERVICES
+from mercato.embedded.settings import Given
+from mercato.gateway.settings import GatewaySettings
+from mercato.inventory.settings import InventorySettings
+from mercato.mailer.settings import MailerSettings
+from mercato.order.settings import OrderSettings
+from mercato.platform.settings import Settings, SettingsError, environment_with_dotenv, load
+from mercato.user.settings import UserSettings
+
+SHAPES: Final[Mapping[str, type[Settings]]] = {
+    "user": UserSettings,
+    "inventory": InventorySettings,
+    "order": OrderSettings,
+    "mailer": MailerSettings,
+    "gateway": GatewaySettings,
+    "audit": AuditSettings,
+}
+# What the platform gives to its services where nothing else is given.
+STANDS_IN: Final = {"JWT_SECRET": "the platform makes one"}
+
+
+def given(services: Iterable[str]) -> Given:
+    """The servers that the environment names.
+
+    Raises SettingsError naming every wrong setting, those of the platform and of each service.
+    """
+    environment = environment_with_dotenv()
+    wrong = [*_problems(Given, environment), *_of_services(services, environment)]
+    _refuse(wrong)
+    return load(Given, environment)
+
+
+def insist(services: Iterable[str]) -> None:
+    """The same for a platform that uses no server of yours: what names one does not matter."""
+    environment = environment_with_dotenv()
+    theirs = {field.name.upper() for field in dataclasses.fields(Given)} - {"CURRENCY", "LOG_LEVEL"}
+    _refuse(_of_services(services, {k: v for k, v in environment.items() if k not in theirs}))
+
+
+def _of_services(services: Iterable[str], environment: Mapping[str, str]) -> list[str]:
+    """Every problem of these services with what the platform leaves as it finds it."""
+    found: list[str] = []
+    for service in SHAPES.keys() & set(services):
+        planned = PLANNED | ({"METRICS_PORT"} if service in RPC_SERVICES else set())
+        left = {name: text for name, text in environment.items() if text and name not in planned}
+        found += _problems(SHAPES[service], {**STANDS_IN, **left, "MERCATO_EMBEDDED": "yes"})
+    return sorted(found)
+
+
+def _problems(shape: type, environment: Mapping[str, str]) -> Iterable[str]:
+    try:
+        load(shape, environment)
+    except SettingsError as failure:
+        return failure.problems
+    return ()
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    """Raises SettingsError with the first problem of each setting: services share many."""
+    first: dict[str, str] = {}
+    for problem in problems:
+        first.setdefault(re.split(r"\W", problem, maxsplit=1)[0], problem)
+    if first:
+        raise SettingsError("the environment is wrong:", list(first.values()))

@@ -1,0 +1,17 @@
+"""The environment of the user service."""
+
+from dataclasses import dataclass
+
+from mercato.platform.settings import Secret, StoreSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSettings(StoreSettings):
+    """The demo accounts are made in the embedded platform only."""
+
+    port: int = 50053
+    mailer_service: str = "127.0.0.1:50054"
+    demo_admin_email: str = ""
+    demo_admin_password: Secret = Secret("")
+    demo_customer_email: str = ""
+    demo_customer_password: Secret = Secret("")

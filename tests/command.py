@@ -1,0 +1,45 @@
+"""The `mercato` command without a process of its own: as exact, and fifty times as fast."""
+
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from subprocess import CompletedProcess
+from tempfile import TemporaryFile
+
+import pytest
+import structlog
+
+from mercato.cli.app import main
+
+
+def mercato(
+    *words: str, stdin: str = "", environment: Mapping[str, str] = {}
+) -> CompletedProcess[str]:
+    """Runs a command that ends by itself; a failure that it does not expect is raised."""
+    out, err = io.StringIO(), io.StringIO()
+    logging = structlog.get_config()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        TemporaryFile("w+") as given,
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        given.write(stdin)
+        given.seek(0)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "stdin", given)
+        with ThreadPoolExecutor(1) as thread:  # it has a loop of its own
+            code = thread.submit(_exit_code, words).result()
+    structlog.configure(**logging)
+    return CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def _exit_code(words: Sequence[str]) -> int:
+    try:
+        main(words)
+    except SystemExit as ending:
+        return int(ending.code or 0)
+    return 0
