@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mercato.kernel.errors import Unauthenticated
 from mercato.kernel.identity import Caller, new_id
-from mercato.platform import tokens as module
 from mercato.platform.tokens import TOKEN_BYTES_MAX, Tokens
+from mercato.platform.tokens import access as module
 
 SECRET = "a secret of more than thirty-two bytes"
 TOKENS = Tokens(SECRET)
@@ -36,7 +36,7 @@ def forged(
     now = int(time.time())
     head = {"alg": "HS256", "typ": "at+jwt"} | (header or {})
     body = {"iss": "mercato", "aud": "mercato", "sub": USER, "role": "customer", "iat": now,
-            "exp": now + 60, "jti": "j"} | claims  # fmt: skip
+            "exp": now + 60, "jti": "j", "client_id": "mercato"} | claims  # fmt: skip
     body.pop(drop, None)
     signed = f"{b64(json.dumps(head).encode())}.{b64(json.dumps(body).encode())}"
     return f"{signed}.{b64(hmac.new(secret.encode(), signed.encode(), digest).digest())}"
@@ -46,6 +46,27 @@ def test_a_token_speaks_for_whom_it_was_made() -> None:
     assert TOKENS.caller(TOKENS.access(USER, "admin")) == Caller(USER, "admin")
     assert TOKENS.caller(TOKENS.service("order")) == Caller("order", "service")
     assert TOKENS.caller(forged()) == Caller(USER, "customer"), "the forger knows the form"
+    mine = TOKENS.access(USER, "admin", session=USER)
+    assert TOKENS.caller(mine) == Caller(USER, "admin", USER)
+    tills = TOKENS.access(USER, "customer", session=USER, scopes=["a", "b"], client_id="till")
+    assert TOKENS.caller(tills) == Caller(USER, "customer", USER, frozenset("ab"))
+    assert TOKENS.caller(TOKENS.client("till", ["a"])) == Caller("till", "client", "", {"a"})  # type: ignore[arg-type]
+
+
+def test_a_clients_token_is_never_without_scopes() -> None:
+    with pytest.raises(ValueError, match="scopes"):
+        TOKENS.access(USER, "customer", client_id="till")
+
+
+def test_a_revoked_sessions_token_is_refused_also_from_memory() -> None:
+    revoked: set[str] = set()
+    tokens = Tokens(SECRET, revoked=revoked)
+    token, other = (tokens.access(USER, "customer", session=s) for s in ("a" * 24, "b" * 24))
+    assert tokens.caller(token).session == "a" * 24
+    revoked.add("a" * 24)
+    with pytest.raises(Unauthenticated):
+        tokens.caller(token)
+    tokens.caller(other)
 
 
 NOW = int(time.time())
@@ -73,6 +94,10 @@ FORGERIES = {
     "an endless expiry": forged(exp=float("inf")),
     "expired": forged(exp=NOW - 1),
     "from the future": forged(iat=NOW + 3600, exp=NOW + 7200),
+    "no client": forged(drop="client_id"),
+    "a client's, without a scope": forged(client_id="till"),
+    "of our own, with a scope": forged(scope="orders:read"),
+    "not valid yet": forged(nbf=NOW + 3600),
     "huge": forged(pad="x" * TOKEN_BYTES_MAX),
     "nested": f"{b64(b'[' * 1500)}.{b64(b'[' * 1000)}.",
     "empty": "",

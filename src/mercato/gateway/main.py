@@ -49,7 +49,7 @@ async def gateway(
 
     It waits for no service: `/readyz` tells which are there.
     """
-    tokens = Tokens(settings.jwt_secret)
+    tokens = Tokens.of(settings)
     channels = Channels(tokens, "gateway", Identity.of(settings))
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     async with AsyncExitStack() as stack:

@@ -28,7 +28,7 @@ async def main() -> None:
     """Serves until SIGTERM or SIGINT; then finishes what it began."""
     s = load(InventorySettings)
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
-    tokens, identity = Tokens(s.jwt_secret), Identity.of(s)
+    tokens, identity = Tokens.of(s), Identity.of(s)
     async with (
         Store.open(s.mongo_uri, s.mongo_db_name) as store,
         Cache.open(

@@ -42,7 +42,7 @@ async def main() -> None:
         sending = Sender(mails, compose, server, connections=s.smtp_connections)
         mailing = Mailing(mails, sending.soon, now)
         service = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]
-        grpc_server = Server([service], Tokens(s.jwt_secret), ALLOWED, identity)
+        grpc_server = Server([service], Tokens.of(s), ALLOWED, identity)
         add_MailerServiceServicer_to_server(MailerHandler(mailing, s.currency), grpc_server.grpc)
         async with grpc_server.listen(s.host, s.port):
             await run(sending.run(), Resolver(mails, mailbox).run(), name=NAME)

@@ -32,7 +32,7 @@ async def main() -> None:
     """Serves until SIGTERM or SIGINT; then finishes what it began."""
     s = load(OrderSettings)
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
-    tokens = Tokens(s.jwt_secret)
+    tokens = Tokens.of(s)
     identity = Identity.of(s)
     channels = Channels(tokens, NAME, identity)
     async with (

@@ -27,6 +27,7 @@ _HOST: Final = _NAME + "(:[0-9]{1,5})?"
 _ADDRESS: Final = re.compile(_NAME + "?:(?P<port>[0-9]{1,5})")
 _IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}", re.ASCII)
 _MONGO: Final = re.compile(rf"mongodb(\+srv)?://([^@/:]*(:[^@/:]*)?@)?{_HOST}(,{_HOST})*([/?]\S*)?")
+_ORIGIN: Final = re.compile(rf"https?://{_HOST}")
 _NATS: Final = re.compile(rf"(nats|tls)://([^@/\s]+@)?{_HOST}/?")
 
 
@@ -177,6 +178,8 @@ def _check_form(name: str, text: str) -> None:
             "it must begin with mongodb:// or mongodb+srv:// and name a host (in a password, write "
             "@ as %40, : as %3A and / as %2F)"
         )
+    elif name == "PUBLIC_URL" and not _ORIGIN.fullmatch(text):
+        raise ValueError("it must be https://host or http://host:port, with nothing behind")
     elif name == "NATS_URL" and not all(_NATS.fullmatch(url.strip()) for url in text.split(",")):
         raise ValueError("it must be nats://host:port or tls://host:port, or several with commas")
     elif name == "TRUSTED_PROXIES":
