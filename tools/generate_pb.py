@@ -18,7 +18,10 @@ from protovalidate._gen.buf.validate import validate_pb
 SOURCE = Path(__file__).parents[1] / "src"
 PB = SOURCE / "mercato" / "pb"
 RULES = "buf/validate/validate.proto"
-SERVICES = ("user", "session", "security", "inventory", "order", "mailer", "oauth")
+SERVICES = (
+    *("user", "account", "session", "security", "oauth"),
+    *("inventory", "order", "mailer"),
+)
 KNOWN = (any_pb2, descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2, status_pb2)
 
 

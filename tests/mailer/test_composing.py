@@ -15,7 +15,7 @@ from mercato.kernel.money import Money
 from mercato.mailer.composing import REASONS, SUBJECTS, Composer
 from mercato.mailer.model import Line, Mail, Order, Templated, Written
 from mercato.mailer.plaintext import plaintext
-from tests.mailer.conftest import a_mail
+from tests.mailer.conftest import SENDER, a_mail
 
 
 def read(compose: Composer, mail: Mail) -> EmailMessage:
@@ -40,7 +40,8 @@ def test_every_template_makes_a_whole_mail(compose: Composer, template: str) -> 
         Line(name="Wool blanket", quantity=1, unit_price=Money(4505, "EUR")),
     )
     order = Order(id="6" * 24, lines=lines, total=Money(10475, "EUR"), reason="out_of_stock")
-    message = read(compose, about(template, None if template == "welcome" else order))
+    of_order = template.startswith("order-")
+    message = read(compose, about(template, order if of_order else None))
     html, text = body(message, "html"), body(message, "plain")
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Subject"] == SUBJECTS[template].format(shop="Mercato", id=order.id)
@@ -51,11 +52,25 @@ def test_every_template_makes_a_whole_mail(compose: Composer, template: str) -> 
     assert 'class="card" role="presentation" style="' in html
     assert "<!--" not in html
     assert "{" not in text
-    if template != "welcome":
+    if of_order:
         for figure in ("19.90 EUR", "59.70 EUR", "104.75 EUR", order.id):
             assert figure in html
             assert figure in text
         assert html.count("<tr>\n<td class") == 3
+
+
+@pytest.mark.parametrize(
+    "template", ["welcome", "verify-email", "reset-password", "already-registered"]
+)
+def test_a_link_stands_in_both_parts_once_it_is_opened(template: str) -> None:
+    compose = Composer(SENDER, lambda link, mail_id: link.replace("sealed", mail_id))
+    content = Templated(template=template, username="ada", link="https://shop.example/a?t=sealed&x")
+    mail = replace(a_mail(template), content=content)
+    message = read(compose, mail)
+    link = f"https://shop.example/a?t={mail.id}&x"
+    assert f'href="{link.replace("&", "&amp;")}"' in body(message, "html")
+    assert link in body(message, "plain").split()
+    assert "sealed" not in str(message)
 
 
 @pytest.mark.parametrize("reason", [*REASONS, "something_new", ""])

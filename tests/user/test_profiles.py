@@ -137,7 +137,15 @@ async def test_the_cache_holds_the_profile_and_no_hash(client: Client, redis: Re
     await client.profile(who.id, who)
     version, key, value = str(await redis.get(f"user:{who.id}")).split(" ", 2)
     assert (version, key) == ("1", f"user:{who.id}")
-    assert set(json.loads(value)) == {"id", "username", "email", "role", "created_at", "version"}
+    assert set(json.loads(value)) == {
+        "id",
+        "username",
+        "email",
+        "role",
+        "created_at",
+        "version",
+        "email_verified",
+    }
     await client.update(who.id, who, email=fresh_email(), password="a newer one",
                         current_password=PASSWORD)  # fmt: skip
     everything = [str(await redis.get(key)) for key in await redis.keys("*")]
@@ -152,7 +160,9 @@ async def test_no_answer_and_no_event_holds_a_hash(client: Client, store: Store)
     answers = [changed, await client.profile(who.id), await client.call(
         "BatchGetUserProfiles", batch, service="order")]  # fmt: skip
     rows = await store["user_outbox"].find({"about": {"$regex": f"^{who.id}"}}).to_list()
-    assert {row["subject"] for row in rows} == {"user.registered", "welcome", "user.changed"}
+    assert {row["subject"] for row in rows} == {
+        "user.registered", "welcome", "user.changed", "password-changed",
+    }  # fmt: skip
     assert "$argon2" not in repr(answers) + repr(rows)
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import nats
+from bson import ObjectId
 from nats.aio.msg import Msg
 
 from mercato.embedded.supervisor import Platform
@@ -16,6 +17,7 @@ from mercato.pb.mailer_pb2_grpc import MailerServiceServicer, add_MailerServiceS
 from mercato.platform.mongo import Collection, Store
 from mercato.platform.rpc import Server
 from mercato.platform.tokens import Tokens
+from mercato.user.model import LinkKey
 from tests.user.conftest import Client, fresh_email, until
 
 SERVICE = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]
@@ -69,7 +71,14 @@ async def test_a_welcome_waits_for_the_mailer_and_is_given_once(
     assert (mail.template, mail.to_email, mail.username) == ("welcome", email, "patient")
     assert len(postbox.mails) == await rows.count_documents({"kind": "mail"})
     everybody = {str(user["_id"]) async for user in store["users"].find({}, {"_id": 1})}
-    assert {mail_id.removesuffix(":welcome") for mail_id in postbox.mails} == everybody
+    welcomes = [mail for mail in postbox.mails if mail.endswith(":welcome")]
+    assert {mail_id.removesuffix(":welcome") for mail_id in welcomes} == everybody
+    row = await rows.find_one({"_id": row_id})
+    assert row is not None
+    token = LinkKey(user_platform.environment["JWT_SECRET"]).token(row["payload"]["request"])
+    assert mail.link.endswith(f"/account/verify?token={token}")
+    account = await store["users"].find_one({"_id": ObjectId(who.id)})
+    assert token not in repr(row) + repr(account)
 
 
 async def test_everybody_is_told_of_once(client: Client, user_platform: Platform) -> None:

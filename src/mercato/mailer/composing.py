@@ -19,7 +19,7 @@ from css_inline import CSSInliner
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from mercato.kernel.errors import Invalid
-from mercato.mailer.model import Mail, Templated, Written, head_violations
+from mercato.mailer.model import Mail, Templated, Written, as_it_is, head_violations
 from mercato.mailer.plaintext import plaintext
 
 SUBJECTS: Final = {
@@ -27,6 +27,13 @@ SUBJECTS: Final = {
     "order-confirmed": "Order {id} confirmed",
     "order-cancelled": "Order {id} cancelled",
     "order-completed": "Order {id} completed",
+    "verify-email": "Verify your e-mail address",
+    "reset-password": "Set a new password",
+    "already-registered": "You have an account already",
+    "password-changed": "Your password was changed",
+    "email-changed": "Your e-mail address was changed",
+    "second-factor-on": "Signing in now takes a code",
+    "second-factor-off": "Signing in takes no code any more",
 }
 HEAD: Final = (
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted"),
@@ -58,10 +65,14 @@ class Letter:
 
 
 class Composer:
-    """Builds letters from `sender`; a template that does not parse is found at the start."""
+    """Builds letters from `sender`; a template that does not parse is found at the start.
 
-    def __init__(self, sender: Address) -> None:
+    `opened` gives a link that was sealed for the mail of an id.
+    """
+
+    def __init__(self, sender: Address, opened: Callable[[str, str], str] = as_it_is) -> None:
         self._sender = sender
+        self._opened = opened
         self._shop = sender.display_name or sender.domain
         self._html, self._text = _templates()
 
@@ -71,7 +82,7 @@ class Composer:
             subject, html = mail.content.subject, mail.content.html
             text = plaintext(html)
         else:
-            subject, html, text = self._written(mail.content)
+            subject, html, text = self._written(mail.content, mail.id)
         violations = tuple(head_violations(mail.to_email, subject))
         if violations:
             raise Invalid("the mail's head cannot be written", violations)
@@ -79,13 +90,14 @@ class Composer:
         _count_head(content, mail.to_email)
         return Letter(self._sender.addr_spec, mail.to_email, content)
 
-    def _written(self, content: Templated) -> tuple[str, str, str]:
+    def _written(self, content: Templated, mail_id: str) -> tuple[str, str, str]:
         name, order = content.template, content.order
         subject = SUBJECTS[name].format(shop=self._shop, id=order.id if order else "")
         values: dict[str, Any] = {
             "shop": self._shop,
             "subject": subject,
             "username": content.username,
+            "link": self._opened(content.link, mail_id) if content.link else "",
             "order": order,
             "reason": REASONS.get(order.reason, "") if order else "",
         }

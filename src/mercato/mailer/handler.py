@@ -1,11 +1,12 @@
 """The mailer's gRPC methods."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from mercato.kernel.clock import now
 from mercato.kernel.identity import Party
 from mercato.kernel.money import Money
-from mercato.mailer.model import Line, Mail, Order, State, Templated
+from mercato.mailer.model import Line, Mail, Order, State, Templated, as_it_is
 from mercato.mailer.usecase import Mailing
 from mercato.pb import mailer_pb2, money_pb2, order_pb2
 from mercato.pb.mailer_pb2_grpc import MailerServiceServicer
@@ -21,11 +22,17 @@ ALLOWED: Final[dict[str, frozenset[Party]]] = {
 
 
 class MailerHandler(MailerServiceServicer):
-    """Between protobuf and the model; `currency` is meant where a message names none."""
+    """Between protobuf and the model; `currency` is meant where a message names none.
 
-    def __init__(self, mailing: Mailing, currency: str) -> None:
+    Links are kept `sealed`, each for the mail of its id.
+    """
+
+    def __init__(
+        self, mailing: Mailing, currency: str, sealed: Callable[[str, str], str] = as_it_is
+    ) -> None:
         self._mailing = mailing
         self._currency = currency
+        self._sealed = sealed
 
     async def SendEmail(
         self, request: mailer_pb2.SendEmailRequest, context: Any
@@ -54,10 +61,13 @@ class MailerHandler(MailerServiceServicer):
 
     def _mail(self, mail: mailer_pb2.Mail) -> Mail:
         order = self._order(mail.order) if mail.HasField("order") else None
+        link = self._sealed(mail.link, mail.id) if mail.link else ""
         return Mail(
             id=mail.id,
             to_email=mail.to_email,
-            content=Templated(template=mail.template, username=mail.username, order=order),
+            content=Templated(
+                template=mail.template, username=mail.username, order=order, link=link
+            ),
             created_at=now(),
         )
 

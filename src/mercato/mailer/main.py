@@ -17,6 +17,7 @@ from mercato.platform import telemetry
 from mercato.platform.mongo import Store
 from mercato.platform.rpc import Identity, Server
 from mercato.platform.run import run, until_ready
+from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 
@@ -30,7 +31,8 @@ async def main() -> None:
     s = load(MailerSettings)
     sender, server, identity = s.sender, mail_server(s), Identity.of(s)
     mailbox = Mailbox(s.mailbox_api) if s.mailbox_api else None
-    compose = Composer(sender)
+    sealer = Sealer(s.jwt_secret, "links in mails")
+    compose = Composer(sender, sealer.open)
     telemetry.start(NAME, level=s.log_level, host=s.host, metrics_port=s.metrics_port)
     log.info(
         "mail goes out", by=f"{server.host}:{server.port}", tls=server.tls,
@@ -43,7 +45,8 @@ async def main() -> None:
         mailing = Mailing(mails, sending.soon, now)
         service = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]
         grpc_server = Server([service], Tokens.of(s), ALLOWED, identity)
-        add_MailerServiceServicer_to_server(MailerHandler(mailing, s.currency), grpc_server.grpc)
+        handler = MailerHandler(mailing, s.currency, sealer.seal)
+        add_MailerServiceServicer_to_server(handler, grpc_server.grpc)
         async with grpc_server.listen(s.host, s.port):
             await run(sending.run(), Resolver(mails, mailbox).run(), name=NAME)
 

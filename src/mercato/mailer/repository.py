@@ -195,7 +195,7 @@ class MongoMails:
         """The server has them: the truth, whoever holds the leases by now."""
         await self._mails.update_many(
             {"_id": {"$in": [mail.id for mail in mails]}, "state": {"$ne": State.SENT}},
-            _ending(State.SENT) | {"$currentDate": {"sent_at": True}},
+            _sending() | {"$currentDate": {"sent_at": True}},
         )
         return [None] * len(mails)
 
@@ -234,6 +234,13 @@ def _held(mails: Sequence[Mail], states: Sequence[State]) -> Document:
 def _ending(state: State, reason: str = "") -> Document:
     change: Document = {"$set": {"state": state}, "$unset": {"not_before": "", "lease": ""}}
     change["$set" if reason else "$unset"]["reason"] = reason
+    return change
+
+
+def _sending() -> Document:
+    """The end of a mail, and of what it said that nobody else should read."""
+    change = _ending(State.SENT)
+    change["$unset"] |= {"data.link": ""}
     return change
 
 

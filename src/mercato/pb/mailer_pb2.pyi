@@ -76,11 +76,14 @@ class Mail(_message.Message):
     TO_EMAIL_FIELD_NUMBER: _builtins.int
     USERNAME_FIELD_NUMBER: _builtins.int
     ORDER_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"<aggregate id>:<kind>" """
     template: _builtins.str
     to_email: _builtins.str
     username: _builtins.str
+    link: _builtins.str
+    """For the templates about an account: where its link leads, its token in it."""
     @_builtins.property
     def order(self) -> _order_pb2.Order:
         """For the order templates. Its rules are those of a request for an order, and this is none."""
@@ -93,10 +96,11 @@ class Mail(_message.Message):
         to_email: _builtins.str = ...,
         username: _builtins.str = ...,
         order: _order_pb2.Order | None = ...,
+        link: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "order", b"order", "template", b"template", "to_email", b"to_email", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "link", b"link", "order", b"order", "template", b"template", "to_email", b"to_email", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

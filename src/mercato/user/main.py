@@ -1,10 +1,12 @@
 """The user service, put together."""
 
 import contextlib
+from dataclasses import dataclass
 from functools import partial
 
 from mercato.kernel import clock
-from mercato.pb import user_pb2
+from mercato.pb import account_pb2, user_pb2
+from mercato.pb.account_pb2_grpc import add_AccountServiceServicer_to_server
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
 from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
 from mercato.platform import telemetry
@@ -15,18 +17,24 @@ from mercato.platform.outbox import Outbox
 from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Channels, Identity, Server
 from mercato.platform.run import run, until_ready
+from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
-from mercato.user.handler import ALLOWED, UserHandler
-from mercato.user.model import OPERATOR, EmailTaken
-from mercato.user.passwords import Passwords
+from mercato.user.authenticators import Authenticators
+from mercato.user.handler import ALLOWED, AccountHandler, UserHandler
+from mercato.user.model import OPERATOR, EmailTaken, LinkKey, PasswordRules
+from mercato.user.passwords import COMMON, Passwords
 from mercato.user.peers import Post
 from mercato.user.repository import OUTBOX, SHAPES, MongoUsers
 from mercato.user.settings import UserSettings
-from mercato.user.usecase import Accounts, Registration
+from mercato.user.usecase import Accounts, Recovery, Registration, SecondFactors
 
 NAME = "user"
-SERVICE = user_pb2.DESCRIPTOR.services_by_name["UserService"]
+SERVICES = (
+    user_pb2.DESCRIPTOR.services_by_name["UserService"],
+    account_pb2.DESCRIPTOR.services_by_name["AccountService"],
+)
+PUBLIC_URL = "http://127.0.0.1:8080"  # the gateway's, where nobody said another
 
 
 async def main() -> None:
@@ -49,15 +57,60 @@ async def main() -> None:
     ):  # fmt: skip
         await until_ready("mongo", lambda: store.ensure(SHAPES))
         outbox = Outbox(store[OUTBOX])
-        accounts = Accounts(MongoUsers(store, outbox, cache), Passwords(), clock.now)
-        await until_ready("mongo", partial(_make_demo_accounts, accounts, settings))
-        post = Post(MailerServiceStub(mailer), channels)
+        links = LinkKey(settings.jwt_secret)
+        verbs = _verbs(settings, MongoUsers(store, outbox, cache), links)
+        await until_ready("mongo", partial(_make_demo_accounts, verbs.accounts, settings))
+        post = Post(
+            MailerServiceStub(mailer), channels, links,
+            settings.public_url or PUBLIC_URL, verbs.recovery.answer,
+        )  # fmt: skip
         facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
         mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=post)
-        server = Server([SERVICE], tokens, ALLOWED, identity)
-        add_UserServiceServicer_to_server(UserHandler(accounts, tokens), server.grpc)
+        server = Server(SERVICES, tokens, ALLOWED, identity)
+        add_UserServiceServicer_to_server(UserHandler(verbs.accounts, tokens), server.grpc)
+        add_AccountServiceServicer_to_server(
+            AccountHandler(verbs.recovery, verbs.factors), server.grpc
+        )
         async with server.listen(settings.host, settings.port):
             await run(facts_out.run(), mails_out.run(), name=NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Verbs:
+    """The use cases of accounts."""
+
+    accounts: Accounts
+    recovery: Recovery
+    factors: SecondFactors
+
+
+def _verbs(settings: UserSettings, users: MongoUsers, links: LinkKey) -> Verbs:
+    passwords, rules = Passwords(), PasswordRules(COMMON)
+    sessions, trail = _NoSessions(), _NoTrail()
+    authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
+    factors = SecondFactors(users, passwords, authenticators, trail, clock.now)
+    accounts = Accounts(
+        users, passwords, clock.now, rules=rules, links=links, factors=factors,
+        sessions=sessions, trail=trail, private=settings.private_registration,
+    )  # fmt: skip
+    recovery = Recovery(
+        users, passwords, clock.now, rules=rules, links=links, sessions=sessions, trail=trail
+    )
+    return Verbs(accounts, recovery, factors)
+
+
+class _NoSessions:
+    """Until there are refresh tokens, a session is an access token, and ends by itself."""
+
+    async def end_all(self, user_id: str, *, but: str = "") -> int:
+        return 0
+
+
+class _NoTrail:
+    """Until security events are kept, nobody hears of them."""
+
+    async def record(self, kind: str, **about: object) -> None:
+        return
 
 
 async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:

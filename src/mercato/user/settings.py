@@ -7,9 +7,16 @@ from mercato.platform.settings import Secret, StoreSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserSettings(StoreSettings):
-    """The demo accounts are made in the embedded platform only."""
+    """The user service's environment.
+
+    PRIVATE_REGISTRATION tells nobody who has an account. SEALING_SECRET seals the secrets of
+    authenticators; without it JWT_SECRET does. The demo accounts are made in the embedded platform
+    only.
+    """
 
     port: int = 50053
+    private_registration: bool = False
+    sealing_secret: Secret = Secret("")
     mailer_service: str = "127.0.0.1:50054"
     demo_admin_email: str = ""
     demo_admin_password: Secret = Secret("")

@@ -1,5 +1,9 @@
 """The user service's front door: its gRPC services, and who may call their methods."""
 
-from mercato.user.handler.accounts import ALLOWED, UserHandler
+from mercato.user.handler import account, accounts
+from mercato.user.handler.account import AccountHandler
+from mercato.user.handler.accounts import UserHandler
 
-__all__ = ["ALLOWED", "UserHandler"]
+ALLOWED = accounts.ALLOWED | account.ALLOWED
+
+__all__ = ["ALLOWED", "AccountHandler", "UserHandler"]

@@ -42,7 +42,7 @@ class UserHandler(UserServiceServicer):
 
     async def AuthenticateUser(self, request: pb.AuthRequest, context: Any) -> pb.AuthResponse:
         login = request.email or request.username
-        who = await self._accounts.authenticate(login, request.password)
+        who = await self._accounts.authenticate(login, request.password, request.otp)
         return pb.AuthResponse(
             token=self._tokens.access(who.id, who.role),
             message="Authenticated successfully",
@@ -76,4 +76,5 @@ def _message(who: Profile) -> pb.UserProfile:
     return pb.UserProfile(
         id=who.id, username=who.username, email=who.email, role=who.role,
         created_at=rfc3339(who.created_at), version=who.version,
+        email_verified=who.email_verified,
     )  # fmt: skip

@@ -3,9 +3,10 @@
 import re
 import secrets
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from mercato.kernel.errors import (
     Conflict,
@@ -16,6 +17,16 @@ from mercato.kernel.errors import (
     Violation,
 )
 from mercato.kernel.identity import Caller, new_id
+from mercato.user.model.letters import LETTER_OF, Letter, Template
+from mercato.user.model.links import (
+    PAUSE,
+    AskedTooSoon,
+    Link,
+    Purpose,
+    Ticket,
+    invalid_link,
+)
+from mercato.user.model.second_factor import Factor, NoSecondFactor, Proof, SecondFactorOn
 
 UserRole = Literal["customer", "admin"]
 
@@ -65,42 +76,175 @@ class Edit:
     """What is to become of an account; None leaves a thing as it is.
 
     `proven_hash` is the hash that the caller's present password was checked against, None for
-    those who need no proof.
+    those who need no proof. `ticket` is the link that another address is to be verified by; with
+    `late` the address is another one only from then on.
     """
 
     username: str | None = None
     email: str | None = None
     password_hash: str | None = field(default=None, repr=False)
     proven_hash: str | None = field(default=None, repr=False)
+    ticket: Ticket | None = None
+    late: bool = False
 
 
 @dataclass(slots=True)
 class User:
-    """An account: the profile, and beside it the hash that no profile ever holds."""
+    """An account: the profile, and beside it what no profile ever holds.
+
+    `letters` are the mails that its changes call for; they go out with the change.
+    """
 
     profile: Profile
     password_hash: str = field(repr=False)
+    links: dict[Purpose, Link] = field(default_factory=dict)
+    factor: Factor | None = None
+    letters: list[Letter] = field(default_factory=list, compare=False)
 
     @classmethod
     def new(
-        cls, email: str, username: str, role: UserRole, password_hash: str, now: datetime
+        cls,
+        email: str,
+        username: str,
+        role: UserRole,
+        password_hash: str,
+        now: datetime,
+        ticket: Ticket | None = None,
     ) -> "User":
-        return cls(Profile(new_id(), username, normal_email(email), role, now), password_hash)
+        """Returns a new account, to be welcomed by a mail with the link of `ticket`.
+
+        Without one the address needs no verification: whoever registers it vouches for it.
+        """
+        profile = Profile(
+            new_id(), username, normal_email(email), role, now, email_verified=ticket is None
+        )
+        user = cls(profile, password_hash)
+        if ticket is None:
+            user._write(Template.WELCOME)
+        else:
+            user._link(Purpose.VERIFY, ticket, Template.WELCOME)
+        return user
 
     def edit(self, wish: Edit) -> None:
         """Applies `wish`; one that changes nothing leaves the version alone.
 
-        Raises Stale when the password is not the proven one any more.
+        Another e-mail address or password voids every link. Raises Stale when the password is not
+        the proven one any more.
         """
         if wish.proven_hash not in (None, self.password_hash):
             raise Stale("the password was changed meanwhile")
-        now = self.profile
-        email = now.email if wish.email is None else normal_email(wish.email)
-        after = replace(now, username=wish.username or now.username, email=email)
-        password_hash = wish.password_hash or self.password_hash
-        if (after, password_hash) != (now, self.password_hash):
-            self.profile = replace(after, version=now.version + 1)
-            self.password_hash = password_hash
+        before = self.profile, self.password_hash
+        if wish.username and wish.username != self.profile.username:
+            self._become(username=wish.username)
+        if wish.password_hash is not None and wish.password_hash != self.password_hash:
+            self._set_password(wish.password_hash)
+        email = self.profile.email if wish.email is None else normal_email(wish.email)
+        if email != self.profile.email:
+            if not wish.late:
+                self._move_to(email)
+            if wish.ticket is not None:
+                self._link(Purpose.VERIFY, wish.ticket, Template.VERIFY_EMAIL, email)
+        self._count(*before)
+
+    def ask(self, purpose: Purpose, ticket: Ticket, template: Template | None = None) -> None:
+        """Has a link mailed, which replaces the one before it; raises AskedTooSoon."""
+        before = self.links.get(purpose)
+        if before is not None and ticket.at < before.at + PAUSE:
+            raise AskedTooSoon("such a mail went out a moment ago; look for it, or ask again later")
+        self._link(purpose, ticket, template or LETTER_OF[purpose])
+
+    def verify(self, token_hash: str, now: datetime) -> None:
+        """Takes the link's word that its address is read by the account's owner.
+
+        Raises InvalidLink.
+        """
+        link = self._spend(Purpose.VERIFY, token_hash, now)
+        before = self.profile, self.password_hash
+        if link.email != self.profile.email:
+            self._move_to(link.email)
+        self._become(email_verified=True)
+        self._count(*before)
+
+    def reset(self, token_hash: str, password_hash: str, now: datetime) -> None:
+        """Sets the password of whoever holds the link; raises InvalidLink.
+
+        A second factor of an account whose address nobody had verified goes: it may be that of a
+        stranger who registered with somebody else's address.
+        """
+        self._spend(Purpose.RESET, token_hash, now)
+        before = self.profile, self.password_hash
+        if not self.profile.email_verified:
+            self.factor = None
+        self._set_password(password_hash)
+        self._become(email_verified=True)
+        self._count(*before)
+
+    def begin_factor(self, sealed: str) -> None:
+        """Sets the secret of a second factor that is not confirmed yet; raises SecondFactorOn."""
+        if self.factor is not None and self.factor.confirmed:
+            raise SecondFactorOn("there is a second factor already; end it first")
+        self.factor = Factor(sealed)
+
+    def confirm_factor(self, proof: Proof, recovery: Sequence[str], now: datetime) -> bool:
+        """Turns the second factor on when `proof` holds, which it returns.
+
+        Raises NoSecondFactor, SecondFactorOn, TooManyCodes.
+        """
+        if self.factor is None:
+            raise NoSecondFactor("there is no second factor to confirm: begin one")
+        if self.factor.confirmed:
+            raise SecondFactorOn("the second factor is on already")
+        holds, self.factor = self.factor.tried(proof, now)
+        if holds:
+            self.factor = replace(self.factor, confirmed=True, recovery=tuple(recovery))
+            self._write(Template.SECOND_FACTOR_ON)
+        return holds
+
+    def end_factor(self, proof: Proof, now: datetime) -> bool:
+        """Turns the second factor off when `proof` holds, which it returns; raises as `prove`."""
+        holds = self.prove(proof, now)
+        if holds:
+            self.factor = None
+            self._write(Template.SECOND_FACTOR_OFF)
+        return holds
+
+    def prove(self, proof: Proof, now: datetime) -> bool:
+        """Returns whether `proof` holds, and uses it up; raises NoSecondFactor, TooManyCodes."""
+        if self.factor is None or not self.factor.confirmed:
+            raise NoSecondFactor("there is no second factor")
+        holds, self.factor = self.factor.tried(proof, now)
+        return holds
+
+    def _become(self, **changes: Any) -> None:
+        self.profile = replace(self.profile, **changes)
+
+    def _count(self, profile: Profile, password_hash: str) -> None:
+        if (profile, password_hash) != (self.profile, self.password_hash):
+            self.profile = replace(self.profile, version=profile.version + 1)
+
+    def _move_to(self, email: str) -> None:
+        self.links.clear()
+        self._write(Template.EMAIL_CHANGED)  # to the old address
+        self._become(email=email, email_verified=False)
+
+    def _set_password(self, password_hash: str) -> None:
+        self.links.clear()
+        self.password_hash = password_hash
+        self._write(Template.PASSWORD_CHANGED)
+
+    def _link(self, purpose: Purpose, ticket: Ticket, letter: Template, email: str = "") -> None:
+        to = email or self.profile.email
+        self.links[purpose] = Link(purpose, ticket.token_hash, ticket.at, to)
+        self.letters.append(Letter(letter, to, ticket.request))
+
+    def _spend(self, purpose: Purpose, token_hash: str, now: datetime) -> Link:
+        link = self.links.get(purpose)
+        if link is None or not link.opens(token_hash, now):
+            raise invalid_link()
+        return self.links.pop(purpose)
+
+    def _write(self, template: Template) -> None:
+        self.letters.append(Letter(template, self.profile.email))
 
 
 def normal_email(email: str) -> str:

@@ -1,5 +1,5 @@
 """What the user service keeps in MongoDB."""
 
-from mercato.user.repository.users import OUTBOX, SHAPES, USERS, WELCOME, MongoUsers
+from mercato.user.repository.users import OUTBOX, SHAPES, USERS, MongoUsers
 
-__all__ = ["OUTBOX", "SHAPES", "USERS", "WELCOME", "MongoUsers"]
+__all__ = ["OUTBOX", "SHAPES", "USERS", "MongoUsers"]

@@ -1,5 +1,6 @@
 """Accounts in MongoDB, one call a transaction; profiles, never a hash, in Redis."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,29 +17,35 @@ from mercato.platform.cache import Cache
 from mercato.platform.fold import Fold
 from mercato.platform.mongo import Document, Session, Shape, Store
 from mercato.platform.outbox import Outbox, Row
-from mercato.user.model import Profile, User, UserNotFound, normal_email, taken, username_key
+from mercato.user.model import (
+    FORGOTTEN,
+    Profile,
+    User,
+    UserNotFound,
+    normal_email,
+    taken,
+    username_key,
+)
+from mercato.user.repository.documents import (
+    FIELDS,
+    PROFILE,
+    REQUIRED,
+    letter_rows,
+    profile_of,
+    user_document,
+    user_of,
+)
 
 USERS: Final = "users"
 OUTBOX: Final = "user_outbox"
-WELCOME: Final = "welcome"
 
 _DUPLICATE_KEY = 11000
-_TEXT = {"bsonType": "string"}
-_FIELDS = {
-    "_id": {"bsonType": "objectId"},
-    "email": _TEXT | {"pattern": "^[^A-Z@]+@[^A-Z@]+$", "maxLength": 254},
-    "username": _TEXT | {"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{2,31}$"},
-    "username_key": _TEXT | {"pattern": "^[a-z0-9_.-]{3,32}$"},
-    "role": {"enum": ["customer", "admin"]},
-    "password_hash": _TEXT | {"pattern": r"^\$(argon2|2[abxy]\$)"},
-    "created_at": {"bsonType": "date"},
-    "version": {"bsonType": ["int", "long"], "minimum": 1},
-}
 
 SHAPES: Final = {
     USERS: Shape(
-        schema={"bsonType": "object", "required": list(_FIELDS), "properties": _FIELDS},
+        schema={"bsonType": "object", "required": REQUIRED, "properties": FIELDS},
         indexes=(
+            IndexModel([("links.token_hash", 1)], name="links", sparse=True),
             IndexModel([("email", 1)], name="email", unique=True),
             IndexModel([("username_key", 1)], name="username", unique=True),
         ),
@@ -66,12 +73,10 @@ class MongoUsers:
         self._add: Fold[_Addition, None] = Fold(self._add_group)
 
     async def add(self, user: User) -> None:
-        """Adds `user`, its fact and its welcome mail; raises EmailTaken, UsernameTaken."""
+        """Adds `user`, its fact and its letters; raises EmailTaken, UsernameTaken."""
         who = user.profile
         fact = UserRegistered(user_id=who.id, username=who.username)
-        letter = {"to_email": who.email, "username": who.username}
-        welcome = outbox.mail(who.id, WELCOME, letter, stale={})
-        await self._add(_Addition(user, (outbox.tell(fact), welcome)))
+        await self._add(_Addition(user, (outbox.tell(fact), *letter_rows(user))))
 
     async def get(self, user_id: str) -> User:
         """Returns the account with its hash; raises UserNotFound."""
@@ -83,7 +88,12 @@ class MongoUsers:
             document = await self._users.find_one({"email": normal_email(login)})
         else:
             document = await self._users.find_one({"username_key": username_key(login)})
-        return _user(document) if document else None
+        return user_of(document) if document else None
+
+    async def by_link(self, token_hash: str) -> User | None:
+        """Returns whose link has this token."""
+        document = await self._users.find_one({"links.token_hash": token_hash})
+        return user_of(document) if document else None
 
     async def profiles(self, ids: Sequence[str]) -> dict[str, Profile]:
         """Returns the profiles of those of `ids` that there are."""
@@ -91,14 +101,14 @@ class MongoUsers:
         found = {profile.id: profile for profile in cached.values()}
         missing = [ObjectId(user_id) for user_id in ids if user_id not in found]
         if missing:
-            documents = self._users.find({"_id": {"$in": missing}}, {"password_hash": 0})
-            fresh = [_profile(document) async for document in documents]
+            documents = self._users.find({"_id": {"$in": missing}}, PROFILE)
+            fresh = [profile_of(document) async for document in documents]
             await self._remember(fresh)
             found |= {profile.id: profile for profile in fresh}
         return found
 
     async def update(self, user_id: str, change: Callable[[User], None]) -> User:
-        """Applies `change` in a transaction.
+        """Applies `change` in a transaction, and with it sends the letters that it calls for.
 
         Raises UserNotFound, EmailTaken, UsernameTaken, and what `change` raises.
         """
@@ -106,11 +116,12 @@ class MongoUsers:
 
         async def body(session: Session) -> User:
             user = _found(await self._users.find_one(identity, session=session))
-            before = user.profile.version
+            before, version = user_document(user), user.profile.version
             change(user)
-            if user.profile.version != before:
-                await self._users.replace_one(identity, _document(user), session=session)
-                await self._outbox.add([_changed(user.profile)], session)
+            if (after := user_document(user)) != before:
+                await self._users.replace_one(identity, after, session=session)
+            told = [_changed(user.profile)] if user.profile.version != version else []
+            await self._outbox.add([*told, *letter_rows(user)], session)
             return user
 
         try:
@@ -127,6 +138,17 @@ class MongoUsers:
         """Stores a better hash of the same password, unless the password has changed."""
         same = {"_id": ObjectId(user.profile.id), "password_hash": user.password_hash}
         await self._users.update_one(same, {"$set": {"password_hash": password_hash}})
+
+    async def note_forgotten(self, email: str) -> None:
+        """Notes, durably, that somebody wants a new password for `email`, once for all who ask."""
+        name = hashlib.sha256(email.encode()).hexdigest()[:24]
+        row = outbox.mail(name, FORGOTTEN, {"email": email}, stale={})
+
+        async def body(session: Session) -> None:
+            await self._outbox.add_again([row], session)
+
+        await self._store.transaction(body)
+        self._outbox.told_soon()
 
     async def _remember(self, profiles: Sequence[Profile]) -> None:
         await self._cache.put_many({_key(who.id): (who.version, who) for who in profiles})
@@ -150,7 +172,7 @@ class MongoUsers:
         return None
 
     async def _commit(self, group: list[_Addition]) -> None:
-        documents = [_document(addition.user) for addition in group]
+        documents = [user_document(addition.user) for addition in group]
         rows = [row for addition in group for row in addition.rows]
 
         async def body(session: Session) -> None:
@@ -192,24 +214,4 @@ def _is_duplicate(failure: BulkWriteError) -> bool:
 def _found(document: Document | None) -> User:
     if document is None:
         raise UserNotFound("there is no such user")
-    return _user(document)
-
-
-def _user(document: Document) -> User:
-    return User(_profile(document), document["password_hash"])
-
-
-def _profile(document: Document) -> Profile:
-    return Profile(
-        str(document["_id"]), document["username"], document["email"], document["role"],
-        document["created_at"], document["version"],
-    )  # fmt: skip
-
-
-def _document(user: User) -> Document:
-    who = user.profile
-    return {
-        "_id": ObjectId(who.id), "email": who.email, "username": who.username,
-        "username_key": username_key(who.username), "role": who.role,
-        "password_hash": user.password_hash, "created_at": who.created_at, "version": who.version,
-    }  # fmt: skip
+    return user_of(document)

@@ -7,6 +7,12 @@ from mercato.user.usecase.accounts import (
     Users,
     Wish,
 )
+from mercato.user.usecase.recovery import (
+    Recovery,
+)
+from mercato.user.usecase.second_factor import (
+    SecondFactors,
+)
 from mercato.user.usecase.sessions import (
     Granted,
     Sessions,
@@ -25,8 +31,10 @@ __all__ = [
     "Granted",
     "Passwords",
     "Recorder",
+    "Recovery",
     "Registration",
     "Search",
+    "SecondFactors",
     "SessionStore",
     "Sessions",
     "Trail",

@@ -1,27 +1,41 @@
 """What can be done with accounts, and by whom."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from mercato.kernel.errors import Forbidden, Invalid, Violation
 from mercato.kernel.identity import Caller
 from mercato.user.model import (
     OPERATOR,
+    USERNAME_FALLBACK,
+    AskedTooSoon,
     CurrentPasswordWrong,
     Edit,
     EmailTaken,
+    LinkKey,
+    PasswordRules,
     Profile,
+    Purpose,
+    Template,
     User,
     UsernameTaken,
     UserNotFound,
     UserRole,
     WrongCredentials,
     another,
+    normal_email,
     taken,
     username_from,
 )
+from mercato.user.usecase.second_factor import SecondFactors
+from mercato.user.usecase.trail import Recorder
+
+# A private registration is answered after so long, whatever it found.
+PRIVATE_ANSWER_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +82,59 @@ class Passwords(Protocol):
     async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]: ...
 
 
-class Accounts:
-    """The verbs. Whoever asks for somebody else's account finds none."""
+class Sessions(Protocol):
+    async def end_all(self, user_id: str, *, but: str = "") -> object: ...
 
-    def __init__(self, users: Users, passwords: Passwords, clock: Callable[[], datetime]) -> None:
+
+class Accounts:
+    """The verbs. Whoever asks for somebody else's account finds none.
+
+    With `private` nobody learns from it who has an account: a registration is answered alike
+    whether or not the address is known, its owner hears of it by mail, nobody signs in before the
+    address is verified, and another address becomes an account's when its link is used.
+    """
+
+    def __init__(
+        self,
+        users: Users,
+        passwords: Passwords,
+        clock: Callable[[], datetime],
+        *,
+        rules: PasswordRules,
+        links: LinkKey,
+        factors: SecondFactors,
+        sessions: Sessions,
+        trail: Recorder,
+        private: bool = False,
+    ) -> None:
         self._users = users
         self._passwords = passwords
         self._clock = clock
+        self._rules = rules
+        self._links = links
+        self._factors = factors
+        self._sessions = sessions
+        self._trail = trail
+        self._private = private
 
     async def register(self, wish: Registration, asking: Caller) -> Profile:
-        """Returns the new account's profile.
+        """Returns the new account's profile; in private, perhaps one that is nobody's.
 
-        Raises Forbidden for an admin that the caller may not appoint, EmailTaken, UsernameTaken,
-        Exhausted.
+        Raises Forbidden for an admin that the caller may not appoint, PasswordTooCommon,
+        EmailTaken, UsernameTaken, Exhausted.
         """
         if wish.role == "admin" and not (asking.role == "admin" or asking == OPERATOR):
             raise Forbidden("only an admin may appoint an admin")
+        self._rules.check(wish.password, wish.email, wish.username)
         password_hash = await self._passwords.hash(wish.password)
+        if self._private and asking != OPERATOR and asking.role != "admin":
+            work = self._register_privately(wish, password_hash)
+            profile, _ = await asyncio.gather(work, asyncio.sleep(PRIVATE_ANSWER_S))
+            return profile
+        vouched = asking == OPERATOR
         username = wish.username or username_from(wish.email)
         while True:
-            user = User.new(wish.email, username, wish.role, password_hash, self._clock())
+            user = self._new(wish, username, password_hash, vouched=vouched)
             try:
                 await self._users.add(user)
             except EmailTaken:
@@ -101,21 +148,50 @@ class Accounts:
             else:
                 return user.profile
 
-    async def authenticate(self, login: str, password: str) -> Profile:
+    def _new(self, wish: Registration, username: str, password_hash: str, *, vouched: bool) -> User:
+        now = self._clock()
+        ticket = None if vouched else self._links.ticket(now)
+        return User.new(wish.email, username, wish.role, password_hash, now, ticket)
+
+    async def _register_privately(self, wish: Registration, password_hash: str) -> Profile:
+        # a username of one's choice could be asked for elsewhere, to see whether it was given
+        user = self._new(wish, another(USERNAME_FALLBACK), password_hash, vouched=False)
+        known = await self._users.by_login(user.profile.email)
+        if known is None:
+            try:
+                await self._users.add(user)
+            except EmailTaken:
+                known = await self._users.by_login(user.profile.email)
+        if known is not None:
+            await self._tell_owner(known)
+        return user.profile
+
+    async def _tell_owner(self, known: User) -> None:
+        """Tells who has an address that somebody else wanted it, with a way back in."""
+        ticket = self._links.ticket(self._clock())
+        with contextlib.suppress(AskedTooSoon):
+            await self._users.update(
+                known.profile.id,
+                lambda user: user.ask(Purpose.RESET, ticket, Template.ALREADY_REGISTERED),
+            )
+
+    async def authenticate(self, login: str, password: str, otp: str = "") -> Profile:
         """Returns who `login` (an e-mail address or a username) is.
 
         Raises WrongCredentials, the same and after the same work whether the login is known or
-        not; Invalid without a login; Exhausted.
+        not; Invalid without a login; Exhausted. With a second factor, and after the right password
+        only: OtpRequired, OtpWrong, TooManyCodes.
         """
         if not login:
             raise Invalid("who is it?", [Violation("email", "give an e-mail or a username")])
         user = await self._users.by_login(login)
         stored = None if user is None else user.password_hash
         right, better = await self._passwords.check(password, stored)
-        if user is None or not right:
+        if user is None or not right or (self._private and not user.profile.email_verified):
             raise WrongCredentials("the login or the password is wrong")
         if better is not None:
             await self._users.rehash(user, better)
+        await self._factors.admit(user, otp)
         return user.profile
 
     async def profile(self, user_id: str, asking: Caller) -> Profile:
@@ -130,24 +206,47 @@ class Accounts:
         return list((await self._users.profiles(ids)).values())
 
     async def update(self, user_id: str, wish: Wish, asking: Caller) -> Profile:
-        """Returns the changed profile.
+        """Returns the changed profile; a new password ends the account's other sessions.
 
-        Raises UserNotFound, CurrentPasswordWrong, EmailTaken, UsernameTaken, Exhausted, and Stale
-        when another change of the password came in between.
+        Raises UserNotFound, CurrentPasswordWrong, PasswordTooCommon, EmailTaken, UsernameTaken,
+        Exhausted, and Stale when another change of the password came in between.
         """
         if not asking.owns(user_id):
             raise UserNotFound("there is no such user")
         password_hash = proven_hash = None
         if wish.password is not None:
+            user = await self._users.get(user_id)
             if asking.id == user_id:
-                proven_hash = await self._proven(user_id, wish.current_password)
+                proven_hash = await self._proven(user, wish.current_password)
+            about = (user.profile.email, user.profile.username, wish.email, wish.username)
+            self._rules.check(wish.password, *(each for each in about if each))
             password_hash = await self._passwords.hash(wish.password)
         edit = Edit(wish.username, wish.email, password_hash, proven_hash)
-        return (await self._users.update(user_id, lambda user: user.edit(edit))).profile
+        if wish.email is not None:
+            edit = await self._moving(edit, user_id, wish.email, asking)
+        changed = (await self._users.update(user_id, lambda user: user.edit(edit))).profile
+        if password_hash is not None:
+            await self._sessions.end_all(user_id, but=asking.session)
+            await self._trail.record("password.changed", user_id=user_id, actor=str(asking))
+        return changed
 
-    async def _proven(self, user_id: str, current_password: str | None) -> str:
+    async def _moving(self, edit: Edit, user_id: str, email: str, asking: Caller) -> Edit:
+        """Returns `edit` with the link that the address is to be verified by.
+
+        In private an address that another account has is asked for in vain, and only its owner
+        hears of it.
+        """
+        edit = replace(edit, ticket=self._links.ticket(self._clock()))
+        if not self._private or asking.role == "admin":
+            return edit
+        known = await self._users.by_login(normal_email(email))
+        if known is None or known.profile.id == user_id:
+            return replace(edit, late=True)
+        await self._tell_owner(known)
+        return replace(edit, email=None, ticket=None)
+
+    async def _proven(self, user: User, current_password: str | None) -> str:
         """Returns the hash that `current_password` fits; raises CurrentPasswordWrong."""
-        user = await self._users.get(user_id)
         right = False
         if current_password is not None:
             right, _ = await self._passwords.check(current_password, user.password_hash)

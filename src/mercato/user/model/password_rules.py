@@ -1,0 +1,64 @@
+"""Which passwords are refused: those that attackers try first (NIST SP 800-63B, ASVS 5 6.2)."""
+
+import re
+import unicodedata
+from collections.abc import Container
+from typing import Final
+
+from mercato.kernel.errors import Invalid, Violation
+
+LENGTH_MIN: Final = 8
+_WORD_LENGTH_MIN: Final = 4
+_DECORATION_MAX: Final = 4  # characters around a common password that make it no better: `!`, 2026
+_NO_LETTER: Final = re.compile(r"[\W\d_]+")
+_EDGES: Final = re.compile(r"^[\W\d_]+|[\W\d_]+$")
+
+
+class PasswordTooCommon(Invalid):
+    """Everybody who guesses would guess this password soon."""
+
+
+class PasswordRules:
+    """Refuses what is in `common` (lower case); nothing is asked of a password but to be rare."""
+
+    def __init__(self, common: Container[str]) -> None:
+        self._common = common
+
+    def check(self, password: str, *about: str) -> None:
+        """Raises PasswordTooCommon for a common one, and for one that is little more than `about`.
+
+        `about` is what a stranger knows of the account: its e-mail address, its username.
+        """
+        if self._is_common(password):
+            _refuse("is one of the passwords that everybody knows")
+        whole = text = normal(password).casefold()
+        for word in sorted({word for each in about for word in _words(each)}, key=len)[::-1]:
+            text = text.replace(word, "")
+        if text != whole and (len(_NO_LETTER.sub("", text)) < _WORD_LENGTH_MIN):
+            _refuse("is little more than your e-mail address or your username")
+
+    def _is_common(self, password: str) -> bool:
+        text = normal(password).casefold()
+        bare = _EDGES.sub("", text)
+        return text in self._common or (
+            len(text) - len(bare) <= _DECORATION_MAX and bare in self._common
+        )
+
+
+def normal(password: str) -> str:
+    """Returns the one form in which a password is compared and hashed: NFC (RFC 8265, 4.2.2).
+
+    So the same keys mean the same password on every system; no character is folded into another.
+    """
+    return unicodedata.normalize("NFC", password)
+
+
+def _words(text: str) -> list[str]:
+    text = text.casefold()
+    local = text.partition("@")[0]
+    parts = [text, local, *re.split(r"[\W_]+", local)]
+    return [part for part in parts if len(part) >= _WORD_LENGTH_MIN]
+
+
+def _refuse(detail: str) -> None:
+    raise PasswordTooCommon(f"the password {detail}", [Violation("password", detail)])

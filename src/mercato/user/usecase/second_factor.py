@@ -1,0 +1,141 @@
+"""The optional second factor: turned on, asked for at the sign-in, turned off."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from mercato.kernel.errors import Violation
+from mercato.kernel.identity import Caller
+from mercato.user.model import (
+    CurrentPasswordWrong,
+    Kind,
+    OtpRequired,
+    OtpWrong,
+    Proof,
+    User,
+    code_wrong,
+    hash_of,
+    recovery_codes,
+)
+from mercato.user.usecase.trail import Recorder
+
+
+class Users(Protocol):
+    async def get(self, user_id: str) -> User: ...
+
+    async def update(self, user_id: str, change: Callable[[User], None]) -> User: ...
+
+
+class Passwords(Protocol):
+    async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]: ...
+
+
+class Authenticators(Protocol):
+    """What makes the secrets that authenticators hold, seals them, and knows their codes."""
+
+    def new(self, user_id: str) -> tuple[str, str]:
+        """Returns a new secret: as base32, and sealed for keeping."""
+        ...
+
+    def uri(self, secret: str, email: str) -> str: ...
+
+    def step(self, sealed: str, user_id: str, code: str, now: datetime) -> int | None:
+        """Returns the time step, of those around `now`, whose code `code` is."""
+        ...
+
+
+class SecondFactors:
+    """A code proves a second factor once: neither a step nor a recovery code is taken again."""
+
+    def __init__(
+        self,
+        users: Users,
+        passwords: Passwords,
+        authenticators: Authenticators,
+        trail: Recorder,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._users = users
+        self._passwords = passwords
+        self._authenticators = authenticators
+        self._trail = trail
+        self._clock = clock
+
+    async def admit(self, user: User, otp: str) -> None:
+        """Lets a user go on whose password was right.
+
+        Raises OtpRequired, OtpWrong or TooManyCodes when the account has a second factor.
+        """
+        if user.factor is None or not user.factor.confirmed:
+            return
+        if not otp:
+            raise OtpRequired("give the code of your authenticator too, as `otp`")
+        if not await self._prove(user, otp, User.prove):
+            raise OtpWrong("the code is wrong, too old, or was used before")
+
+    async def begin(self, asking: Caller, password: str) -> tuple[str, str]:
+        """Returns the secret and the otpauth URI of a second factor that is not yet on.
+
+        Raises CurrentPasswordWrong, SecondFactorOn.
+        """
+        user = await self._users.get(asking.id)
+        await self._check(user, password)
+        secret, sealed = self._authenticators.new(asking.id)
+        await self._users.update(asking.id, lambda user: user.begin_factor(sealed))
+        return secret, self._authenticators.uri(secret, user.profile.email)
+
+    async def confirm(self, asking: Caller, code: str) -> list[str]:
+        """Turns the second factor on; returns its recovery codes, which nobody can show again.
+
+        Raises CodeWrong, NoSecondFactor, SecondFactorOn, TooManyCodes.
+        """
+        codes = recovery_codes()
+        hashes = [hash_of(each) for each in codes]
+        user = await self._users.get(asking.id)
+
+        def confirm(user: User, proof: Proof, now: datetime) -> bool:
+            return user.confirm_factor(proof, hashes, now)
+
+        await self._insist(user, code, confirm)
+        await self._record("totp.enabled", asking)
+        return codes
+
+    async def end(self, asking: Caller, password: str, code: str) -> None:
+        """Turns the second factor off.
+
+        Raises CurrentPasswordWrong, CodeWrong, NoSecondFactor, TooManyCodes.
+        """
+        user = await self._users.get(asking.id)
+        await self._check(user, password)
+        await self._insist(user, code, User.end_factor)
+        await self._record("totp.disabled", asking)
+
+    async def _insist(self, user: User, code: str, verb: "Verb") -> None:
+        if not await self._prove(user, code, verb):
+            raise code_wrong()
+
+    async def _prove(self, user: User, code: str, verb: "Verb") -> bool:
+        """Returns whether `verb` took `code`; a failure is counted with the account."""
+        now, code, step = self._clock(), code.strip().lower(), None
+        if user.factor is not None:
+            step = self._authenticators.step(user.factor.sealed, user.profile.id, code, now)
+        proof, holds = Proof(step, hash_of(code)), False
+
+        def prove(user: User) -> None:
+            nonlocal holds
+            holds = verb(user, proof, now)
+
+        await self._users.update(user.profile.id, prove)
+        return holds
+
+    async def _check(self, user: User, password: str) -> None:
+        right, _ = await self._passwords.check(password, user.password_hash)
+        if not right:
+            detail = "must be your present password"
+            raise CurrentPasswordWrong(f"password {detail}", [Violation("password", detail)])
+
+    async def _record(self, kind: Kind, asking: Caller) -> None:
+        await self._trail.record(kind, user_id=asking.id, actor=str(asking))
+
+
+Verb = Callable[[User, Proof, datetime], bool]
