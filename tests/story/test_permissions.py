@@ -103,6 +103,7 @@ ROUTES = [
     Route("PUT", "/api/orders/{order}/status", (401, 403, 403, 200), completed),
     Route("PUT", "/api/orders/{order}/status", OWN, cancelled),
     Route("POST", "/api/email", KEEPERS, letter),
+    Route("GET", "/api/security/events", KEEPERS),
     Route("GET", "/livez", OPEN),
     Route("GET", "/readyz", OPEN),
     Route("GET", "/metrics", OPEN),

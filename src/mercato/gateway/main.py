@@ -17,10 +17,13 @@ from mercato.gateway.operation import BODY_BYTES_MAX, Door
 from mercato.gateway.orders import Orders
 from mercato.gateway.probes import Probes, Readiness
 from mercato.gateway.problems import HANDLERS
+from mercato.gateway.security import Security
 from mercato.gateway.server import bound, serve
 from mercato.gateway.settings import GatewaySettings
 from mercato.gateway.tls import Certificate
+from mercato.gateway.trail import Reporter, Watch
 from mercato.gateway.users import Users
+from mercato.pb.security_pb2_grpc import SecurityServiceStub
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
 from mercato.platform.rpc import Channels, Identity
@@ -65,16 +68,19 @@ async def gateway(
         readiness = Readiness({"user": user, "inventory": stock, "order": order})
         resources = [
             Users(channels, user), inventory, Orders(channels, order), Emails(channels, mailer),
-            Probes(readiness),
+            Security(channels, user), Probes(readiness),
         ]  # fmt: skip
         proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
-        app = Edge(_app(Door(tokens, settings.currency), resources), proxies)
+        reporter = Reporter(channels, SecurityServiceStub(user))
+        stack.push_async_callback(reporter.flush)
+        app = Edge(Watch(_app(Door(tokens, settings.currency), resources), reporter), proxies)
         yield (
             listening.getsockname()[1],
             serve(app, listening, readiness.drain, settings.drain_s, certificate),
             *([certificate.renew()] if certificate else []),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
             bus.watch("stock.>", inventory.catalogue.moved),
+            reporter.run(),
         )
 
 

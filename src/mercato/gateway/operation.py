@@ -27,6 +27,7 @@ from mercato.platform.tokens import Tokens
 BODY_BYTES_MAX: Final = 256 * 1024
 BODY_S_MAX = 10.0  # for the whole of a body to come
 CALLER_KEY: Final = "mercato.caller"  # in the ASGI scope, for the access log
+ROLE_KEY: Final = "mercato.role"  # and for the trail of security events
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Reply]])
 AnyRequest = Request[Any, Any, Any]
@@ -132,6 +133,7 @@ class Door:
         if caller.role == "service":
             raise Unauthenticated("the token is not valid")
         request.scope[CALLER_KEY] = caller.id  # type: ignore[typeddict-unknown-key]
+        request.scope[ROLE_KEY] = caller.role  # type: ignore[typeddict-unknown-key]
         caller = within(caller, declared.scope, reads=declared.method == "GET")
         if declared.who is Who.ADMIN and caller.role != "admin":
             raise Forbidden("only an admin may do this")

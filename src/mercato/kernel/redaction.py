@@ -6,7 +6,7 @@ from typing import Any, Final
 
 HIDDEN: Final = "***"
 # A shorter one would hide too many innocent words with it.
-KNOWN_LENGTH_MIN: Final = 6
+KNOWN_LENGTH_MIN: Final = 8
 
 _WORDS: Final = frozenset({
     "assertion", "authorization", "cookie", "cookies", "credential", "credentials", "dsn", "jwt",
@@ -36,10 +36,18 @@ _USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']{1,512}(?=@)")
 _JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{2,}(?:\.[A-Za-z0-9_-]*){1,3}")
 _SCHEME: Final = re.compile(r"\b(Bearer|Basic|DPoP)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.S)
-# `password=...`, `"token": "..."`, `client_secret: ...`: in a query, a form, JSON, or a sentence.
-_PAIR: Final = re.compile(
-    r"([A-Za-z][A-Za-z0-9_.-]{1,40})(\\?[\"']?\s?[=:]\s?)(\\?[\"'])?([^\s\"'&;,}\])\\]{1,4096})"
-)
+# The beginning of `password=...`, `"token": "..."`, `client_secret: ...`: in a query, a form, JSON,
+# a repr or a sentence, and what may follow it.
+_SIGN: Final = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{1,40})\\?[\"']?\s?[=:]\s?(\\?[\"'])?")
+_BARE: Final = re.compile(r"[^\s\"'&;,}\])\\]*")
+_LINE: Final = re.compile(r"[^\"'\r\n]*")
+_QUOTED: Final = {
+    "'": re.compile(r"(?:[^'\\]|\\.)*", re.DOTALL),
+    '"': re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL),
+    "\\'": re.compile(r"[^'\\]*"),
+    '\\"': re.compile(r'[^"\\]*'),
+}
+_HEADERS: Final = ("authorization", "cookie")  # their values go to the end of the line
 
 _known: set[str] = set()
 
@@ -76,7 +84,7 @@ def without_secrets(text: str) -> str:
     if " " in text:
         text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
     if "=" in text or ":" in text:
-        text = _PAIR.sub(_pair, text)
+        text = _without_pairs(text)
     return text
 
 
@@ -93,6 +101,14 @@ def redacted(value: Any, name: str = "") -> Any:
     return value
 
 
-def _pair(found: re.Match[str]) -> str:
-    name, sign, quote, _ = found.groups()
-    return f"{name}{sign}{quote or ''}{HIDDEN}" if is_secret_name(name) else found[0]
+def _without_pairs(text: str) -> str:
+    parts, at = [], 0
+    for found in _SIGN.finditer(text):
+        name, quote = found.groups()
+        if found.start() < at or not is_secret_name(name):
+            continue
+        value = _QUOTED.get(quote) or (_LINE if name.lower().endswith(_HEADERS) else _BARE)
+        parts += [text[at : found.end()], HIDDEN]
+        rest = value.match(text, found.end())
+        at = rest.end() if rest else found.end()
+    return "".join([*parts, text[at:]])

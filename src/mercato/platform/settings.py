@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import unquote
 
 import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
+
+from mercato.kernel.redaction import hide
 
 SECRET_BYTES_MIN = 32
 # The one that .env.example shows: good for a look, never for a shop.
@@ -114,7 +117,16 @@ def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
     problems += made.problems() if isinstance(made, Settings) else ()
     if made is None or problems:
         raise SettingsError("the environment is wrong:", problems)
+    hide(part for value in values.values() if isinstance(value, Secret) for part in _parts(value))
     return made
+
+
+def _parts(secret: Secret) -> list[str]:
+    """Returns the texts that must be shown nowhere: `secret`, or the password in an address."""
+    userinfos = re.findall(r"//[^/@\s]*?:([^/@\s]+)@", secret)
+    if "://" not in secret:
+        return [secret]
+    return [form for password in userinfos for form in (password, unquote(password))]
 
 
 def whole_environment() -> dict[str, str]:

@@ -4,9 +4,11 @@ import logging
 import re
 import secrets
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from mercato.kernel.identity import new_id
+from mercato.kernel.redaction import redacted, without_secrets
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -71,8 +74,14 @@ def headers() -> dict[str, str]:
 
 
 def start(service: str, *, level: str, host: str, metrics_port: int) -> None:
-    """Sets up this process's logs, and serves its metrics on `host:metrics_port` (0: not)."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(message)s")
+    """Sets up this process's logs, and serves its metrics on `host:metrics_port` (0: not).
+
+    No secret gets into them, whoever logs: structlog, libraries, or Python about our last failure.
+    """
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Redacting("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    sys.excepthook = _told_at_the_end
     renderer: Any = structlog.dev.ConsoleRenderer() if sys.stdout.isatty() else _json_line
     structlog.configure(
         processors=[
@@ -81,6 +90,7 @@ def start(service: str, *, level: str, host: str, metrics_port: int) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            without_secrets_in,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level.lower()),
@@ -90,6 +100,23 @@ def start(service: str, *, level: str, host: str, metrics_port: int) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     if metrics_port:
         start_http_server(metrics_port, host)
+
+
+def without_secrets_in(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
+    """Is the processor that hides the secrets of a line, those in a traceback's text too."""
+    return {name: redacted(value, name) for name, value in event.items()}
+
+
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def _told_at_the_end(
+    kind: type[BaseException], failure: BaseException, trace: TracebackType | None
+) -> None:
+    text = "".join(traceback.format_exception(kind, failure, trace))
+    sys.stderr.write(without_secrets(text))
 
 
 def _new_traceparent() -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from mercato.kernel import clock
-from mercato.pb import account_pb2, user_pb2
+from mercato.pb import account_pb2, security_pb2, user_pb2
 from mercato.pb.account_pb2_grpc import add_AccountServiceServicer_to_server
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
+from mercato.pb.security_pb2_grpc import add_SecurityServiceServicer_to_server
 from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
@@ -21,18 +22,19 @@ from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 from mercato.user.authenticators import Authenticators
-from mercato.user.handler import ALLOWED, AccountHandler, UserHandler
+from mercato.user.handler import ALLOWED, AccountHandler, SecurityHandler, UserHandler
 from mercato.user.model import OPERATOR, EmailTaken, LinkKey, PasswordRules
 from mercato.user.passwords import COMMON, Passwords
 from mercato.user.peers import Post
-from mercato.user.repository import OUTBOX, SHAPES, MongoUsers
+from mercato.user.repository import OUTBOX, SHAPES, MongoEvents, MongoUsers, log_event
 from mercato.user.settings import UserSettings
-from mercato.user.usecase import Accounts, Recovery, Registration, SecondFactors
+from mercato.user.usecase import Accounts, Recovery, Registration, SecondFactors, Trail
 
 NAME = "user"
 SERVICES = (
     user_pb2.DESCRIPTOR.services_by_name["UserService"],
     account_pb2.DESCRIPTOR.services_by_name["AccountService"],
+    security_pb2.DESCRIPTOR.services_by_name["SecurityService"],
 )
 PUBLIC_URL = "http://127.0.0.1:8080"  # the gateway's, where nobody said another
 
@@ -58,7 +60,8 @@ async def main() -> None:
         await until_ready("mongo", lambda: store.ensure(SHAPES))
         outbox = Outbox(store[OUTBOX])
         links = LinkKey(settings.jwt_secret)
-        verbs = _verbs(settings, MongoUsers(store, outbox, cache), links)
+        trail = Trail(MongoEvents(store), clock.now, log_event)
+        verbs = _verbs(settings, MongoUsers(store, outbox, cache), links, trail)
         await until_ready("mongo", partial(_make_demo_accounts, verbs.accounts, settings))
         post = Post(
             MailerServiceStub(mailer), channels, links,
@@ -71,8 +74,12 @@ async def main() -> None:
         add_AccountServiceServicer_to_server(
             AccountHandler(verbs.recovery, verbs.factors), server.grpc
         )
-        async with server.listen(settings.host, settings.port):
-            await run(facts_out.run(), mails_out.run(), name=NAME)
+        add_SecurityServiceServicer_to_server(SecurityHandler(trail), server.grpc)
+        try:
+            async with server.listen(settings.host, settings.port):
+                await run(facts_out.run(), mails_out.run(), trail.run(), name=NAME)
+        finally:
+            await trail.flush()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +91,9 @@ class Verbs:
     factors: SecondFactors
 
 
-def _verbs(settings: UserSettings, users: MongoUsers, links: LinkKey) -> Verbs:
+def _verbs(settings: UserSettings, users: MongoUsers, links: LinkKey, trail: Trail) -> Verbs:
     passwords, rules = Passwords(), PasswordRules(COMMON)
-    sessions, trail = _NoSessions(), _NoTrail()
+    sessions = _NoSessions()
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
     factors = SecondFactors(users, passwords, authenticators, trail, clock.now)
     accounts = Accounts(
@@ -104,13 +111,6 @@ class _NoSessions:
 
     async def end_all(self, user_id: str, *, but: str = "") -> int:
         return 0
-
-
-class _NoTrail:
-    """Until security events are kept, nobody hears of them."""
-
-    async def record(self, kind: str, **about: object) -> None:
-        return
 
 
 async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:

@@ -1,5 +1,17 @@
 """What the user service keeps in MongoDB."""
 
-from mercato.user.repository.users import OUTBOX, SHAPES, USERS, MongoUsers
+from mercato.user.repository import trail, users
+from mercato.user.repository.trail import SECURITY_EVENTS, MongoEvents, log_event
+from mercato.user.repository.users import OUTBOX, USERS, MongoUsers
 
-__all__ = ["OUTBOX", "SHAPES", "USERS", "MongoUsers"]
+SHAPES = users.SHAPES | trail.SHAPES
+
+__all__ = [
+    "OUTBOX",
+    "SECURITY_EVENTS",
+    "SHAPES",
+    "USERS",
+    "MongoEvents",
+    "MongoUsers",
+    "log_event",
+]

@@ -99,16 +99,19 @@ class Trail:
         if not await self._written(events):
             self._late.extend(events)
 
+    async def receive(self, events: Sequence[SecurityEvent]) -> None:
+        """Writes what another service tells, or raises: it then tells it again."""
+        await self._events.add(events)
+        for event in events:
+            self._tell(event)
+
     async def find(self, search: Search) -> Sequence[SecurityEvent]:
         return await self._events.find(search)
 
     async def run(self) -> None:
-        """Writes what is gathered, every FOLD_S seconds and at the end."""
-        try:
-            while True:
-                await asyncio.sleep(FOLD_S)
-                await self.flush()
-        finally:
+        """Writes what is gathered, every FOLD_S seconds; `flush` once more at the end."""
+        while True:
+            await asyncio.sleep(FOLD_S)
             await self.flush()
 
     async def flush(self) -> None:
