@@ -70,11 +70,7 @@ async def main() -> None:
         facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
         mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=post)
         server = Server(SERVICES, tokens, ALLOWED, identity)
-        add_UserServiceServicer_to_server(UserHandler(verbs.accounts, tokens), server.grpc)
-        add_AccountServiceServicer_to_server(
-            AccountHandler(verbs.recovery, verbs.factors), server.grpc
-        )
-        add_SecurityServiceServicer_to_server(SecurityHandler(trail), server.grpc)
+        _serve(server, verbs, tokens, trail)
         try:
             async with server.listen(settings.host, settings.port):
                 await run(facts_out.run(), mails_out.run(), trail.run(), name=NAME)
@@ -111,6 +107,12 @@ class _NoSessions:
 
     async def end_all(self, user_id: str, *, but: str = "") -> int:
         return 0
+
+
+def _serve(server: Server, verbs: Verbs, tokens: Tokens, trail: Trail) -> None:
+    add_UserServiceServicer_to_server(UserHandler(verbs.accounts, tokens), server.grpc)
+    add_AccountServiceServicer_to_server(AccountHandler(verbs.recovery, verbs.factors), server.grpc)
+    add_SecurityServiceServicer_to_server(SecurityHandler(trail), server.grpc)
 
 
 async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:
