@@ -9,6 +9,7 @@ import pytest
 from bson import decode
 
 from mercato.events import Item, OrderCreated, StockReserved
+from mercato.kernel import clock
 from mercato.kernel.clock import now
 from mercato.kernel.facts import Fact
 from mercato.kernel.identity import new_id
@@ -136,7 +137,7 @@ async def test_a_row_that_was_opened_again_meanwhile_is_left_alone(
     ear.meanwhile = lambda: add(store, outbox, fact, again=True)
     await relay.tell_due()
     row = await row_of(outbox, fact)
-    assert (row["state"], row["emission"]) == ("open", 2)
+    assert (row["state"], row["emission"]) == ("open", 1)
     ear.meanwhile = None
     await relay.tell_due()
     assert ear.heard == [(fact.id, 1), (fact.id, 2)]
@@ -147,12 +148,12 @@ async def test_a_closed_row_can_be_opened_again(
     store: Store, outbox: Outbox, relay: Relay, ear: Ear
 ) -> None:
     fact = StockReserved(order_id=new_id())
-    for emission in (1, 2, 3):
+    for times in (1, 2, 3):
         await add(store, outbox, fact, again=True)
         row = await row_of(outbox, fact)
-        assert (row["state"], row["emission"], "closed_at" in row) == ("open", emission, False)
+        assert (row["state"], row["emission"], "closed_at" in row) == ("open", times, False)
         await relay.tell_due()
-    assert [emission for _, emission in ear.heard] == [1, 2, 3]
+    assert [emission for _, emission in ear.heard] == [2, 3, 4], "each is another one"
 
 
 async def test_a_row_that_was_closed_meanwhile_stays_closed(
@@ -191,6 +192,74 @@ async def test_facts_and_mails_do_not_wait_for_one_another(
     assert letters.heard == [(row.id, 1)]
     await relay.tell_due()
     assert ear.heard == [(fact.id, 1)]
+
+
+async def add_in_hand(store: Store, outbox: Outbox, *facts: Fact) -> None:
+    rows = [tell(fact) for fact in facts]
+    await store.transaction(lambda session: outbox.add(rows, session, in_hand=True))
+    outbox.told_soon(rows)
+
+
+async def test_what_is_in_hand_is_told_without_being_looked_for_or_marked(
+    store: Store, outbox: Outbox, relay: Relay, ear: Ear
+) -> None:
+    fact = order_created()
+    await add_in_hand(store, outbox, fact)
+    before = await row_of(outbox, fact)
+    assert not await relay.tell_due(), "it is not due"
+    assert not await relay.tell_fresh(), "there is no more"
+    assert ear.heard == [(fact.id, 1)]
+    assert await row_of(outbox, fact) == before
+    await make_due(outbox)
+    await relay.tell_due()
+    assert ear.heard == [(fact.id, 1), (fact.id, 2)]
+
+
+async def test_what_is_in_hand_and_needs_no_answer_is_closed_once_it_is_taken(
+    store: Store, outbox: Outbox, relay: Relay, ear: Ear
+) -> None:
+    taken, lost = StockReserved(order_id=new_id()), StockReserved(order_id=new_id())
+    await add_in_hand(store, outbox, taken)
+    await relay.tell_fresh()
+    ear.takes = False
+    await add_in_hand(store, outbox, lost)
+    await relay.tell_fresh()
+    assert [(await row_of(outbox, fact))["state"] for fact in (taken, lost)] == ["closed", "open"]
+
+
+async def test_what_a_process_took_with_it_is_told_by_another_when_it_falls_due(
+    store: Store, outbox: Outbox, cache: Cache, ear: Ear
+) -> None:
+    fact = order_created()
+    await add_in_hand(store, outbox, fact)
+    other = Relay(Outbox(outbox.rows), cache, name="test", kind="nats", dispatch=ear)
+    assert not await other.tell_fresh()
+    await other.tell_due()
+    assert ear.heard == []
+    await make_due(outbox)
+    await other.tell_due()
+    assert ear.heard == [(fact.id, 2)]
+
+
+async def test_more_than_memory_holds_waits_until_it_is_due(outbox: Outbox) -> None:
+    rows = [tell(order_created()) for _ in range(module.FRESH_MAX + 1)]
+    outbox.told_soon(rows)
+    assert list(outbox.fresh["nats"]) == rows[1:]
+
+
+async def test_the_first_telling_is_repeated_later_when_answers_take_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, seconds = module._Answers(), [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: seconds[0])
+    waits = []
+    for answer_s in (0.1, 3.0, 60.0):
+        for number in range(100):
+            answers.asked(f"{number}")
+            seconds[0] += answer_s
+            answers.came([f"{number}", "somebody else's"])
+        waits.append(answers.patience_s)
+    assert waits == [5.0, pytest.approx(9.0, abs=0.1), 15.0]
 
 
 async def test_due_rows_are_found_by_their_index(outbox: Outbox) -> None:

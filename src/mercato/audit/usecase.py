@@ -198,7 +198,7 @@ def of_row(row: Document, at: datetime, grace: Grace) -> Iterator[Finding]:
     if waited >= grace.late:
         detail = (
             f"{row['subject']} has waited {waited.total_seconds():.0f} s in {row['outbox']}, "
-            f"told {row['emission'] - 1} times"
+            f"told {row['emission']} times"
         )
         yield Finding(OUTBOX, row["_id"], detail)
 

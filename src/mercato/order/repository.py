@@ -118,29 +118,28 @@ class MongoOrders:
 
     async def _add(self, placed: list[tuple[Order, Trace]]) -> list[Order | Exception]:
         """Group commit of new orders: a known key leaves the group, which is then redone."""
-        orders, traces = [o for o, _ in placed], {o.id: trace for o, trace in placed}
+        orders = [order for order, _ in placed]
+        rows = {order.id: _rows(order, trace) for order, trace in placed}
         known: dict[tuple[str, str | None], Order] = {}
         for _ in range(TRIES_MAX):
             fresh = _first_by_key(orders, known)
             try:
-                insert = partial(self._insert, list(fresh.values()), traces)
+                told = [row for order in fresh.values() for row in rows[order.id]]
+                insert = partial(self._insert, list(fresh.values()), told)
                 await self._store.transaction(insert)
             except (BulkWriteError, DuplicateKeyError):
                 known |= await self._known(orders)
             else:
                 telemetry.GROUP_SIZE.labels("orders").observe(len(fresh))
-                self.outbox.told_soon()
+                self.outbox.told_soon(told)
                 return [known.get(_idem(o)) or fresh[_idem(o)] for o in orders]
         return [Unavailable("the order could not be placed just now; try again")] * len(orders)
 
-    async def _insert(
-        self, orders: Sequence[Order], traces: Mapping[str, Trace], session: Session
-    ) -> None:
+    async def _insert(self, orders: Sequence[Order], rows: Sequence[Row], session: Session) -> None:
         if orders:
             documents = [_document(order) for order in orders]
             await self._orders.insert_many(documents, ordered=False, session=session)
-            rows = (row for order in orders for row in _rows(order, traces[order.id]))
-            await self.outbox.add(rows, session)
+            await self.outbox.add(rows, session, in_hand=True)
 
     async def _known(self, orders: Sequence[Order]) -> dict[tuple[str, str | None], Order]:
         keys = [
@@ -153,15 +152,15 @@ class MongoOrders:
 
     async def _update(self, changes: list[Change]) -> list[Order | Exception]:
         """Group commit of changes: a change that raises fails only its own caller."""
-        results, stale = await self._store.transaction(lambda s: self._apply(changes, s))
+        results, stale, told = await self._store.transaction(lambda s: self._apply(changes, s))
         telemetry.GROUP_SIZE.labels("order changes").observe(len(changes))
-        self.outbox.told_soon()
+        self.outbox.told_soon(told)
         await self._cache.forget(stale)
         return results
 
     async def _apply(
         self, changes: list[Change], session: Session
-    ) -> tuple[list[Order | Exception], dict[str, int]]:
+    ) -> tuple[list[Order | Exception], dict[str, int], list[Row]]:
         ids = list({ObjectId(order_id) for order_id, _, _ in changes})
         traces = {order_id: trace for order_id, _, trace in changes}
         documents = await self._orders.find({"_id": {"$in": ids}}, session=session).to_list()
@@ -172,11 +171,11 @@ class MongoOrders:
         if touched:
             updates = [_replacing(order, before[order.id]) for order in touched]
             await self._orders.bulk_write(updates, ordered=False, session=session)
-            rows = (row for order in touched for row in _rows(order, traces[order.id]))
-            await self.outbox.add(rows, session)
+        rows = [row for order in touched for row in _rows(order, traces[order.id])]
+        await self.outbox.add(rows, session, in_hand=True)
         answered = [row_id for order in orders.values() for row_id in order.telling.answered]
         await self.outbox.close(answered, session)
-        return results, {_key(order.id): order.version for order in touched}
+        return results, {_key(order.id): order.version for order in touched}, rows
 
 
 def _changed(order: Order | None, change: Callable[[Order], None]) -> Order | Exception:

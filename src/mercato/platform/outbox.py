@@ -3,11 +3,17 @@
 A row is closed by the business answer stored in our own database, never by the broker's word
 (PROTOCOL, rule 0). Until then it is told again and again, each time as the next emission, at
 growing intervals. Rows that nobody answers are closed once they were taken.
+
+Where it counts, what has just been committed is handed to the relay in memory. The row itself then
+falls due later: when it is answered in time, nobody ever looks for it, and when this process dies
+or the broker is away, it is told then, by any copy.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from pymongo import IndexModel, UpdateOne
@@ -18,6 +24,12 @@ from mercato.platform import telemetry
 from mercato.platform.mongo import Collection, Document, Session, Shape
 
 CLOSED_KEPT_S: Final = 86_400
+FRESH_MAX: Final = 10_000  # rows in memory; of more, the oldest wait until they are due
+
+# How long a new row has for its answer: as long as answers take now, a few times over.
+PATIENCE_S: Final = 5.0
+PATIENCE_S_MAX: Final = 15.0
+PATIENCE_FACTOR: Final = 3.0
 
 SHAPE: Final = Shape(
     indexes=(
@@ -37,7 +49,7 @@ KINDS: Final[tuple[Kind, ...]] = ("nats", "news", "mail")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Something to be told: a fact for the bus, or a mail for the mailer."""
+    """Something to be told: a fact for the bus, or a mail for the mailer; as which emission."""
 
     id: str
     kind: Kind
@@ -75,10 +87,16 @@ class Outbox:
     def __init__(self, rows: Collection) -> None:
         self.rows = rows
         self.wakes: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in KINDS}
+        self.fresh: dict[Kind, deque[Row]] = {kind: deque(maxlen=FRESH_MAX) for kind in KINDS}
+        self._answers = _Answers()
 
-    async def add(self, rows: Iterable[Row], session: Session) -> None:
-        """Adds new rows in the transaction of `session`; call `told_soon` once it has committed."""
-        documents = [_document(row) for row in rows]
+    async def add(self, rows: Iterable[Row], session: Session, *, in_hand: bool = False) -> None:
+        """Adds new rows in the transaction of `session`; call `told_soon` once it has committed.
+
+        Rows `in_hand` are given to it then: they count as told once, and fall due later.
+        """
+        wait_s = self._answers.patience_s if in_hand else 0.0
+        documents = [_document(row, int(in_hand), wait_s) for row in rows]
         if documents:
             await self.rows.insert_many(documents, ordered=False, session=session)
 
@@ -91,12 +109,41 @@ class Outbox:
     async def close(self, ids: Sequence[str], session: Session | None = None) -> None:
         """Closes the rows whose answer is stored (in the same transaction)."""
         if ids:
+            self._answers.came(ids)
             still_open = {"_id": {"$in": list(ids)}, "not_before": {"$exists": True}}
             await self.rows.update_many(still_open, CLOSING, session=session)
 
-    def told_soon(self) -> None:
+    def told_soon(self, in_hand: Iterable[Row] = ()) -> None:
+        """Has the rows `in_hand` told at once, and those looked for that are due."""
+        for row in in_hand:
+            self.fresh[row.kind].append(row)
+            if row.answered:
+                self._answers.asked(row.id)
         for wake in self.wakes.values():
             wake.set()
+
+
+class _Answers:
+    """How long the answers take that this process waits for."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._usual_s = 0.0
+
+    @property
+    def patience_s(self) -> float:
+        return min(max(PATIENCE_FACTOR * self._usual_s, PATIENCE_S), PATIENCE_S_MAX)
+
+    def asked(self, row_id: str) -> None:
+        if len(self._since) >= 2 * FRESH_MAX:  # their answers went to other copies
+            self._since.clear()
+        self._since[row_id] = clock.monotonic()
+
+    def came(self, ids: Iterable[str]) -> None:
+        for row_id in ids:
+            since = self._since.pop(row_id, None)
+            if since is not None:
+                self._usual_s += (clock.monotonic() - since - self._usual_s) / 16
 
 
 CLOSING: Final[Mapping[str, Any]] = {
@@ -111,26 +158,27 @@ def _headers(trace: Mapping[str, str] | None) -> dict[str, str]:
     return {"ce-time": clock.now().isoformat(), **found}
 
 
-def _document(row: Row) -> Document:
+def _document(row: Row, emissions: int, wait_s: float) -> Document:
     now = clock.now()
     return {
         "_id": row.id, "kind": row.kind, "about": row.about, "subject": row.subject,
-        "payload": row.payload, "answered": row.answered, "emission": row.emission,
+        "payload": row.payload, "answered": row.answered, "emission": emissions,
         "headers": row.headers, "stale": row.stale, "state": "open",
-        "created_at": now, "not_before": now,
+        "created_at": now, "not_before": now + timedelta(seconds=wait_s),
     }  # fmt: skip
 
 
-def row_of(document: Document) -> Row:
+def next_of(document: Document) -> Row:
+    """Returns what is stored as its next emission."""
     return Row(
         document["_id"], document["kind"], document["about"], document["payload"],
-        document["subject"], document["answered"], document["emission"], document["headers"],
+        document["subject"], document["answered"], document["emission"] + 1, document["headers"],
         document["stale"],
     )  # fmt: skip
 
 
 def _reopening(row: Row) -> UpdateOne:
-    document = _document(row)
+    document = _document(row, 0, 0.0)
     fresh = {k: document[k] for k in ("kind", "about", "subject", "answered", "created_at")}
     again = {k: document[k] for k in ("payload", "headers", "stale", "state", "not_before")}
     change = {"$setOnInsert": fresh, "$set": again, "$unset": {"closed_at": ""}}

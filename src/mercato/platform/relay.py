@@ -1,5 +1,8 @@
 """The relay: tells an outbox's rows until each is answered, whatever becomes of the broker.
 
+A row is told at once from memory, without being looked for or marked. Whatever is still open when
+it falls due, because its answer, its telling or its process was lost, is found and told again.
+
 Urgent facts, other facts and mails have a relay each, so that an order waits for no import and for
 no mailer. Any number of relays may run beside one another: everything told carries an id, and is
 told twice at worst.
@@ -20,7 +23,7 @@ from mercato.kernel.clock import monotonic, now
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus, Letter
 from mercato.platform.cache import Cache
-from mercato.platform.outbox import CLOSING, Kind, Outbox, Row, row_of
+from mercato.platform.outbox import CLOSING, Kind, Outbox, Row, next_of
 
 POLL_S: Final = 0.2
 BATCH_MAX: Final = 256
@@ -49,13 +52,16 @@ class Relay:
         self._kind = kind
         self._dispatch = dispatch
         self._wake = outbox.wakes[kind]
-        self._measured_at = 0.0
+        self._fresh = outbox.fresh[kind]
+        self._looked_at = self._measured_at = 0.0
 
     async def run(self) -> None:
         while True:
             self._wake.clear()
             try:
-                busy = await self.tell_due()
+                busy = await self.tell_fresh()
+                if monotonic() >= self._looked_at + POLL_S:
+                    busy |= await self.tell_due()
                 await self._measure()
             except PyMongoError as failure:
                 log.warning("outbox is away", outbox=self._name, failure=type(failure).__name__)
@@ -63,18 +69,38 @@ class Relay:
             if not busy:
                 await self._rest()
 
+    async def tell_fresh(self) -> bool:
+        """Tells at most BATCH_MAX of the rows just committed; returns whether there are more.
+
+        Those that are not taken, or not answered, tell their tale when they fall due.
+        """
+        rows = [self._fresh.popleft() for _ in range(min(len(self._fresh), BATCH_MAX))]
+        taken = await self._tell(rows)
+        done = [row.id for row in rows if _is_done(row, taken)]
+        if done:
+            still_first = {"_id": {"$in": done}, "emission": 1, "not_before": {"$exists": True}}
+            await self._outbox.rows.update_many(still_first, CLOSING)
+        return len(self._fresh) > 0
+
     async def tell_due(self) -> bool:
         """Tells at most BATCH_MAX due rows; returns whether there may be more to do at once."""
-        started = now()
-        query = {"kind": self._kind, "not_before": {"$lte": started}}
+        self._looked_at = monotonic()
+        query = {"kind": self._kind, "not_before": {"$lte": now()}}
         found = self._outbox.rows.find(query).sort("not_before", 1).limit(BATCH_MAX)
-        rows = [row_of(document) for document in await found.to_list()]
+        rows = [next_of(document) for document in await found.to_list()]
         if not rows:
             return False
-        await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
-        taken = await self._dispatch(rows)
+        taken = await self._tell(rows)
         await self._outbox.rows.bulk_write(_marks(rows, taken), ordered=False)
-        return len(rows) == BATCH_MAX and len(taken) > 0
+        more = len(rows) == BATCH_MAX and len(taken) > 0
+        self._looked_at = 0.0 if more else self._looked_at
+        return more
+
+    async def _tell(self, rows: Sequence[Row]) -> set[str]:
+        if not rows:
+            return set()
+        await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
+        return await self._dispatch(rows)
 
     async def _rest(self) -> None:
         # not wait_for: before Python 3.12 it loses a cancellation that comes with the wake
@@ -118,19 +144,23 @@ def _marks(rows: Sequence[Row], taken: set[str]) -> list[UpdateMany]:
     """
     alike: dict[tuple[int, bool, bool], list[str]] = {}
     for row in rows:
-        alike.setdefault((row.emission, row.answered, row.id in taken), []).append(row.id)
+        which = (row.emission, _is_done(row, taken), row.id in taken)
+        alike.setdefault(which, []).append(row.id)
     return [
         UpdateMany(
-            {"_id": {"$in": ids}, "emission": emission, "not_before": {"$exists": True}},
-            _mark(emission, answered, told, AWAY_S[rows[0].kind]),
+            {"_id": {"$in": ids}, "emission": emission - 1, "not_before": {"$exists": True}},
+            CLOSING if done else _putting_off(emission, told, AWAY_S[rows[0].kind]),
         )
-        for (emission, answered, told), ids in alike.items()
+        for (emission, done, told), ids in alike.items()
     ]
 
 
-def _mark(emission: int, answered: bool, told: bool, away_s: float) -> Mapping[str, Any]:
-    if told and not answered:
-        return CLOSING
+def _is_done(row: Row, taken: set[str]) -> bool:
+    """Returns whether that it was taken ends it: it needs no answer."""
+    return row.id in taken and not row.answered
+
+
+def _putting_off(emission: int, told: bool, away_s: float) -> Mapping[str, Any]:
     pause_s = again_after_s(emission) if told else away_s
     change: dict[str, Any] = {"$set": {"not_before": now() + timedelta(seconds=pause_s)}}
     if told:

@@ -88,11 +88,8 @@ async def read(database: AsyncDatabase[Document], mailbox: Path) -> Records:
 
 
 async def _told_again(rows: AsyncCollection[Document]) -> int:
-    """A row that waits for an answer carries the number of its next emission, others that of the
-    last.
-    """
-    once = {"$cond": ["$answered", 2, 1]}
-    beyond = {"$max": [{"$subtract": ["$emission", once]}, 0]}
+    """How many emissions there were beyond the first of each row."""
+    beyond = {"$max": [{"$subtract": ["$emission", 1]}, 0]}
     sums = {"$group": {"_id": None, "again": {"$sum": beyond}}}
     found = await (await rows.aggregate([sums])).to_list()
     return sum(each["again"] for each in found)

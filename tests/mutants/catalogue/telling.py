@@ -19,7 +19,13 @@ TELLING: Final = (
     Mutant(
         "a row is closed by the broker's word",
         "a row that waits for an answer is closed by the PubAck",
-        (Edit("platform/relay.py", "if told and not answered:", "if told:"),),
+        (
+            Edit(
+                "platform/relay.py",
+                "return row.id in taken and not row.answered",
+                "return row.id in taken",
+            ),
+        ),
     ),
     Mutant(
         "nothing is told twice",
@@ -29,6 +35,11 @@ TELLING: Final = (
                 "platform/relay.py",
                 "pause_s = again_after_s(emission) if told else away_s",
                 "pause_s = 1e8 if told else away_s",
+            ),
+            Edit(
+                "platform/outbox.py",
+                "wait_s = self._answers.patience_s if in_hand else 0.0",
+                "wait_s = 1e8 if in_hand else 0.0",
             ),
         ),
     ),

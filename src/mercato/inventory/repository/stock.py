@@ -41,23 +41,26 @@ class MongoStock:
 
     async def settle(self, facts: Sequence[OrderFact | Unfit]) -> None:
         """Decides `facts` in their order and writes what follows, or nothing of it."""
-        stale = await self._store.transaction(lambda session: self._settle(facts, session))
+        stale, told = await self._store.transaction(lambda session: self._settle(facts, session))
         telemetry.GROUP_SIZE.labels("stock").observe(len(facts))
-        self._outbox.told_soon()
+        self._outbox.told_soon(told)
         await self._cache.forget(stale)
 
-    async def _settle(self, facts: Sequence[OrderFact | Unfit], session: Session) -> dict[str, int]:
+    async def _settle(
+        self, facts: Sequence[OrderFact | Unfit], session: Session
+    ) -> tuple[dict[str, int], list[Row]]:
         desk = await self._load(facts, session)
         known = set(desk.reservations)  # what is known may have been answered; the rest was not
         for fact in facts:
             desk.settle(fact)
         versions = await self._move(_net(desk.moves), session)
         await self._book(desk, known, session)
-        first = [fact for fact in desk.answers.values() if fact.order_id not in known]
-        again = [fact for fact in desk.answers.values() if fact.order_id in known]
-        await self._outbox.add((_answer(fact, desk, versions) for fact in first), session)
-        await self._outbox.add_again((_answer(fact, desk, versions) for fact in again), session)
-        return {cache_key(product_id): version for product_id, version in versions.items()}
+        answers = [_answer(fact, desk, versions) for fact in desk.answers.values()]
+        first = [row for row in answers if row.about not in known]
+        again = [row for row in answers if row.about in known]
+        await self._outbox.add(first, session, in_hand=True)
+        await self._outbox.add_again(again, session)
+        return {cache_key(product_id): version for product_id, version in versions.items()}, first
 
     async def _load(self, facts: Sequence[OrderFact | Unfit], session: Session) -> Desk:
         """Returns a desk with the reservations of the orders at hand and the stock they want."""
