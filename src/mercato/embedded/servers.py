@@ -64,9 +64,9 @@ def nats(data_dir: Path, members: Mapping[str, Mapping[str, int]]) -> list[Part]
 
 
 def _nats_server(data_dir: Path, name: str, members: Mapping[str, Mapping[str, int]]) -> Part:
-    """JetStream that syncs before it acknowledges; its options exist only in a file."""
+    """JetStream, by its defaults: what a power cut takes of it, the outboxes tell again."""
     home, config, ports = data_dir / name, data_dir / f"{name}.json", members[name]
-    limits = {"max_memory_store": 64 * MIB, "max_file_store": 4096 * MIB, "sync_interval": "always"}
+    limits = {"max_memory_store": 64 * MIB, "max_file_store": 4096 * MIB}
     content: dict[str, object] = {
         "listen": f"{LOOPBACK}:{ports['nats']}",
         "jetstream": {"store_dir": str(home.resolve()), **limits},

@@ -123,11 +123,18 @@ class Relay:
 
 
 def to_bus(bus: Bus) -> Dispatch:
-    """Returns what publishes facts: a row is taken once the stream says that it has it."""
+    """Returns what publishes facts: a row is taken once the stream says that it has it.
+
+    The first time, one that is answered anyway needs no such word: its answer says more.
+    """
 
     async def publish(rows: Sequence[Row]) -> set[str]:
-        told = await bus.publish([_letter(row) for row in rows])
-        return {row.id for row, there in zip(rows, told, strict=True) if there}
+        trusting = [row for row in rows if row.answered and row.emission == 1]
+        asking = [row for row in rows if not (row.answered and row.emission == 1)]
+        sent = await bus.send([_letter(row) for row in trusting])
+        told = await bus.publish([_letter(row) for row in asking])
+        taken = {row.id for row, there in zip(asking, told, strict=True) if there}
+        return taken | {row.id for row in trusting if sent}
 
     return publish
 

@@ -82,6 +82,18 @@ class Bus:
         while not self.client.is_connected:  # noqa: ASYNC110 - the client offers no event for it
             await asyncio.sleep(0.05)
 
+    async def send(self, letters: Sequence[Letter]) -> bool:
+        """Publishes without asking whether the stream has it; returns whether NATS was there."""
+        if not self.client.is_connected:
+            return False
+        try:
+            for letter in letters:
+                await self.client.publish(letter.subject, letter.payload, headers=letter.headers)
+        except (NatsError, TimeoutError, OSError) as failure:
+            log.warning("facts cannot be published", failure=type(failure).__name__)
+            return False
+        return True
+
     async def publish(self, letters: Sequence[Letter]) -> list[bool]:
         """Publishes all at once; returns for each whether the stream said that it has it.
 
