@@ -157,6 +157,10 @@ OPERATIONS: Final[dict[str, Operation]] = {
         {"stock": {"$gte": 5}, "state": {"$ne": "B"}},
         {"$set": {"state": "B"}, "$unset": {"at": ""}, "$push": {"log": {"$each": [{"b": 2}]}}},
     ),
+    "set a document": lambda s: _things(s).update_one(
+        {"_id": A}, {"$set": {"in": {"x": 1, "y": 2}}}
+    ),
+    "unset inside": lambda s: _things(s).update_many({}, {"$unset": {"in.x": "", "in.z": ""}}),
     "update to the same": lambda s: _things(s).update_many({}, {"$set": {"owner": "x"}}),
     "upsert": lambda s: _things(s).update_one(
         {"_id": D}, {"$setOnInsert": {"stock": 9}, "$inc": {"times": 1}}, upsert=True

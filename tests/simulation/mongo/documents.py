@@ -75,9 +75,14 @@ def updated(data: Mapping[str, Any], change: Mapping[str, Any], *, inserts: bool
     fresh: Document = dict(data)
     for operator, fields in change.items():
         for name, value in fields.items():
-            if "." in name or name[0] == "$":
+            outer, _, inner = name.partition(".")
+            if inner and operator == "$unset" and isinstance(fresh.get(outer, {}), dict):
+                if outer in fresh:
+                    fresh[outer] = updated(fresh[outer], {operator: {inner: value}}, inserts=False)
+            elif inner or name[0] == "$":
                 raise NotImplementedError(f"update of {name}")
-            _apply(operator, fresh, name, value, inserts)
+            else:
+                _apply(operator, fresh, name, value, inserts)
     return fresh
 
 
