@@ -35,9 +35,12 @@ class Listener:
         self.batches: list[int] = []
         self.failures: list[Exception] = []
         self.poison: set[str] = set()
+        self.most = 1000  # at once; more would take too long
 
     async def __call__(self, deliveries: Sequence[Delivery]) -> None:
         self.batches.append(len(deliveries))
+        if len(deliveries) > self.most:
+            raise Unavailable("that was too much for the time that there is")
         if self.failures:
             raise self.failures.pop()
         for delivery in deliveries:
@@ -171,6 +174,20 @@ async def test_what_must_wait_is_delivered_again(bus: Bus, until: Until) -> None
         await publish(bus, subject, "a", "b", "c")
         await until(lambda: sorted(listener.heard) == ["a", "b", "c"])
     assert listener.parked == []
+
+
+async def test_what_takes_too_long_at_once_is_tried_in_smaller_batches(
+    bus: Bus, until: Until
+) -> None:
+    listener = Listener()
+    async with listening(bus, listener) as subject:
+        listener.failures = [Unavailable("it is away")] * 3
+        await publish(bus, subject, *numbered(200))
+        await until(lambda: not listener.failures)
+        listener.most = 30
+        await publish(bus, subject, *numbered(200, start=200))
+        await until(lambda: sorted(map(int, listener.heard)) == [*range(400)])
+    assert max(listener.batches) > listener.most, "it has never been too much"
 
 
 async def test_a_database_that_is_away_for_long_parks_nothing(bus: Bus, until: Until) -> None:

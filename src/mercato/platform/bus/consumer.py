@@ -26,6 +26,7 @@ from mercato.platform.bus.connection import Bus
 from mercato.platform.rpc.refusals import understood
 
 BATCH_MAX: Final = 200
+BATCH_MIN: Final = 10  # what could not be handled in time is tried in halves, down to this
 PULL_EXPIRES_S: Final = 5.0
 HEARTBEAT_S: Final = 1.0
 ACK_WAIT_S: Final = 5.0
@@ -63,6 +64,7 @@ class Consumer:
         self._park = park
         self._arrived: deque[Msg] = deque()
         self._wake = asyncio.Event()
+        self._size = BATCH_MAX  # of a batch: halved by each that has to wait, doubled by success
         self._wanted = 0  # asked for and not yet delivered
         self._trouble = ""
 
@@ -102,7 +104,7 @@ class Consumer:
                 if not await self._something_came():
                     return
                 while self._arrived:
-                    size = min(len(self._arrived), BATCH_MAX)
+                    size = min(len(self._arrived), self._size)
                     await self._settle([self._arrived.popleft() for _ in range(size)])
         finally:
             with contextlib.suppress(NatsError):
@@ -149,8 +151,10 @@ class Consumer:
                 await self._one_by_one(messages, failure)
                 return
             log.warning("events wait", consumer=self._name, why=refusal.slug, count=len(messages))
+            self._size = max(self._size // 2, BATCH_MIN)
             await self._later(messages)
         else:
+            self._size = min(self._size * 2, BATCH_MAX)
             for message in messages:
                 telemetry.EVENTS.labels(message.subject, "done").inc()
                 await message.ack()
