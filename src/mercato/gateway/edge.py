@@ -29,11 +29,12 @@ _SAFE: Final = (
     (b"server", b"mercato"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
+)
+# What an answer that is no page may do in a browser: nothing. Pages say better themselves.
+_NOTHING: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
-# What an answer that is no page may do in a browser: nothing.
-_POLICY: Final = b"content-security-policy"
-_NOTHING: Final = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 
 log = structlog.get_logger()
 
@@ -63,8 +64,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = list(message["headers"])
-                if not any(name == _POLICY for name, _ in given):
-                    given.append(_NOTHING)
+                said = {name for name, _ in given}
+                given += [each for each in _NOTHING if each[0] not in said]
                 request_id = (b"x-request-id", trace.request_id.encode())
                 message["headers"] = [*given, *_SAFE, request_id]
             await send(message)

@@ -41,6 +41,10 @@ class UnsupportedMediaType(AppError):
     """The body is of a type that we do not read."""
 
 
+class NotConfigured(AppError):
+    """This needs something that the operator has not set up."""
+
+
 STATUS: Final[Mapping[type[AppError], int]] = {
     Malformed: 400,
     Unauthenticated: 401,
@@ -52,6 +56,7 @@ STATUS: Final[Mapping[type[AppError], int]] = {
     UnsupportedMediaType: 415,
     Invalid: 422,
     Exhausted: 429,
+    NotConfigured: 501,
     Unavailable: 503,
 }
 # What each status means here; `type` points at it on the page of the documentation.
@@ -69,6 +74,7 @@ MEANING: Final = {
     422: "Some fields or parameters break their rules; `errors` names all of them.",
     429: "Too much at once; try again after `Retry-After` seconds.",
     500: "A fault of ours. Tell us the `request_id`.",
+    501: "The operator has not set up what this needs.",
     503: "Something that this needs is away; try again after `Retry-After` seconds.",
 }
 # RFC 9110's names, which Python's own table has from 3.13 on.

@@ -26,3 +26,4 @@ class GatewaySettings(Settings):
     tls_key_file: str = ""
     trusted_proxies: str = ""  # CIDRs with commas: who may say for whom a request is made
     forwarded_header: Header = "x-forwarded-for"
+    oidc_return_url: str = ""  # where a sign-in through a provider ends; empty: it answers JSON

@@ -1,6 +1,9 @@
 """The environment of the user service."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
 
 from mercato.platform.settings import Secret, StoreSettings
 
@@ -18,6 +21,10 @@ class UserSettings(StoreSettings):
     private_registration: bool = False
     sealing_secret: Secret = Secret("")
     mailer_service: str = "127.0.0.1:50054"
+    oidc_name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")] = "openid"
+    oidc_issuer: str = ""  # an outside OpenID provider to sign in through; empty: none
+    oidc_client_id: str = ""  # what it knows us by
+    oidc_client_secret: Secret = Secret("")
     demo_admin_email: str = ""
     demo_admin_password: Secret = Secret("")
     demo_customer_email: str = ""

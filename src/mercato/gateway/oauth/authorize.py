@@ -4,15 +4,13 @@ A form carries the client's request from page to page; nothing of it is kept her
 checked anew, and the browser is sent only where the user service has found the address registered.
 """
 
-import hmac
-import secrets
 from collections.abc import Awaitable, Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import urlencode
 
 import grpc
 
+from mercato.gateway.cookies import Cookies
 from mercato.gateway.oauth import pages
 from mercato.gateway.oauth.forms import InvalidRequest, asked, form
 from mercato.gateway.operation import AnyRequest
@@ -23,15 +21,14 @@ from mercato.pb import oauth_pb2 as pb
 from mercato.pb.oauth_pb2_grpc import OAuthServiceStub
 from mercato.platform.rpc import Channels
 
+PURPOSE: Final = "authorize"  # of the forms
 STATE_LENGTH_MAX: Final = 2000
 LOGIN_S: Final = 5.0  # a password's hash may have to wait its turn
 
 _REQUEST: Final = tuple(field.name for field in pb.AuthorizationRequest.DESCRIPTOR.fields)
 _KEPT: Final = (*_REQUEST, "state")
-_KNOWN: Final = (
-    *_KEPT, "response_mode", "request", "request_uri",
-    "step", "csrf", "login", "password", "otp", "ticket", "answer",
-)  # fmt: skip
+_ASKED: Final = (*_KEPT, "response_mode", "request", "request_uri")
+_KNOWN: Final = (*_ASKED, "step", "csrf", "login", "password", "otp", "ticket", "answer")
 # The refusals that a client hears of; the error is the slug with `_`. They come only after its
 # address has been found to be its own.
 _REDIRECTED: Final = frozenset((
@@ -47,12 +44,13 @@ _MENDABLE: Final = frozenset((
 class Authorize:
     """RFC 6749 4.1 with RFC 7636 and RFC 9207, as the user sees it."""
 
-    def __init__(self, channels: Channels, channel: grpc.aio.Channel, public_url: str) -> None:
+    def __init__(
+        self, channels: Channels, channel: grpc.aio.Channel, cookies: Cookies, issuer: str
+    ) -> None:
         self._channels = channels
         self._oauth = OAuthServiceStub(channel)
-        self._issuer = public_url
-        self._secure = public_url.startswith("https:")
-        self._cookie = "__Host-mercato-oauth" if self._secure else "mercato-oauth"
+        self._cookies = cookies
+        self._issuer = issuer
 
     async def get(self, request: AnyRequest) -> Reply:
         """A client asks, by a query."""
@@ -80,9 +78,8 @@ class Authorize:
             _refuse_the_unusual(fields)
             if "step" not in fields:
                 return self._login_page(request, about, fields)
-            browser = self._browser(request)
-            if request.method != "POST" or not _same(browser, fields.get("csrf", "")):
-                return pages.refusal(403, _EXPIRED)
+            browser = fields.get("csrf", "")
+            self._cookies.check_form(request, browser, PURPOSE)
             if fields["step"] == "login":
                 return await self._log_in(request, about, fields, wanted, browser)
             return await self._decide(fields, wanted, browser)
@@ -96,10 +93,10 @@ class Authorize:
         self, request: AnyRequest, about: pb.AuthorizationPage, fields: dict[str, str],
         problem: str = "", status: int = 200,
     ) -> Reply:  # fmt: skip
-        browser = self._browser(request) or secrets.token_urlsafe(32)
+        token = self._cookies.form_token(request, PURPOSE)
         return pages.login(
-            about.client_name, fields["redirect_uri"], _kept(fields, csrf=browser),
-            cookie=self._set_cookie(browser), problem=problem, given=fields.get("login", ""),
+            about.client_name, fields["redirect_uri"], _kept(fields, csrf=token.value),
+            cookie=token.cookie, problem=problem, given=fields.get("login", ""),
             status=status,
         )  # fmt: skip
 
@@ -142,26 +139,9 @@ class Authorize:
         location = f"{address}{'&' if '?' in address else '?'}{urlencode(answer)}"
         return Reply(b"", 303, location=location)
 
-    def _browser(self, request: AnyRequest) -> str:
-        """Returns the secret that the browser keeps for us, or nothing."""
-        try:
-            jar = SimpleCookie(request.headers.get("cookie", ""))
-        except CookieError:
-            return ""
-        found = jar[self._cookie].value if self._cookie in jar else ""
-        return found if len(found) == _SECRET_LENGTH and found.isascii() else ""
-
-    def _set_cookie(self, browser: str) -> str:
-        rules = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if self._secure else "")
-        return f"{self._cookie}={browser}{rules}"
-
-
-_SECRET_LENGTH: Final = len(secrets.token_urlsafe(32))
-_EXPIRED: Final = "This form is too old, or another window's: go back to where you came from."
-
 
 async def _asked(query: bytes) -> dict[str, str]:
-    return asked(query, _KNOWN)
+    return asked(query, _ASKED)  # never a step of ours, nor a password
 
 
 def _refuse_the_unusual(fields: dict[str, str]) -> None:
@@ -178,10 +158,6 @@ def _refuse_the_unusual(fields: dict[str, str]) -> None:
 def _kept(fields: dict[str, str], **more: str) -> dict[str, str]:
     """Returns what a form carries to the next step."""
     return {name: fields[name] for name in _KEPT if name in fields} | more
-
-
-def _same(one: str, other: str) -> bool:
-    return bool(one) and hmac.compare_digest(one.encode(), other.encode())
 
 
 def _told(refusal: AppError) -> str:
@@ -208,6 +184,7 @@ def _shown(refusal: AppError) -> Reply:
 
 
 _REASONS: Final = {
+    "form-refused": "This form is too old, or another window's: go back to where you came from.",
     "unknown-client": "The program that sent you here is not known to us.",
     "wrong-redirect-uri": "The program that sent you here wants you back at an address that it "
     "has not registered. You are not sent there.",

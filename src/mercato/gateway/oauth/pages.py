@@ -58,6 +58,7 @@ def _page(
     # Some browsers hold what answers a form to its policy too, so the client's origin is named.
     form_action = f"'self' {_origin(redirect_uri)}" if redirect_uri else "'none'"
     headers = {"content_security_policy": _POLICY.format(form_action=form_action)}
+    headers["referrer_policy"] = "same-origin"  # or browsers do not say whose page a form is from
     headers |= {"set_cookie": cookie} if cookie else {}
     return Reply(page.encode(), status, "text/html; charset=utf-8", **headers)
 

@@ -231,6 +231,13 @@ def s256(verifier: str) -> str:
     return unpadded(hashlib.sha256(verifier.encode()).digest())
 
 
+def at_hash(access_token: str, algorithm: str) -> str:
+    """Returns half of the token's hash, by the hash of the signature (OIDC Core, 3.1.3.6)."""
+    name = "sha512" if algorithm == "Ed25519" else "sha256"
+    digest = hashlib.new(name, access_token.encode()).digest()
+    return unpadded(digest[: len(digest) // 2])
+
+
 def unpadded(data: bytes) -> str:
     """Returns base64url without padding, as JOSE and PKCE write it."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -57,7 +57,7 @@ class Asked(Protocol):
 
 
 class Login(Protocol):
-    async def __call__(self, login: str, password: str, second_factor: str) -> Profile:
+    async def __call__(self, login: str, password: str, second_factor: str, /) -> Profile:
         """Returns who this is; raises WrongCredentials, and what asks for a second factor."""
         ...
 

@@ -19,6 +19,7 @@ from mercato.user.model.oauth import (
     UnauthorizedClient,
     UnsupportedGrantType,
     UnsupportedTokenType,
+    at_hash,
 )
 from mercato.user.model.oauth_codes import Code
 from mercato.user.usecase.oauth import Clients
@@ -80,8 +81,11 @@ class Mint(Protocol):
         """Returns an access token of the client's own."""
         ...
 
-    def identity(self, claims: Mapping[str, Any], access_token: str) -> str:
-        """Returns `claims` signed, with the hash of the access token that they come with."""
+    @property
+    def algorithm(self) -> str: ...
+
+    def identity(self, claims: Mapping[str, Any]) -> str:
+        """Returns `claims` signed with `algorithm`, for a client to verify by our public keys."""
         ...
 
     def claims(self, token: str) -> Mapping[str, Any]:
@@ -153,9 +157,10 @@ class Grants:
         claims: dict[str, Any] = {
             "iss": self._issuer, "sub": granted.user_id, "aud": client.id, "iat": now,
             "exp": now + ID_TOKEN_TTL_S, "auth_time": int(code.auth_time.timestamp()),
+            "at_hash": at_hash(granted.access_token, self._mint.algorithm),
         }  # fmt: skip
         claims |= {"nonce": code.nonce} if code.nonce else {}
-        return self._mint.identity(claims, granted.access_token)
+        return self._mint.identity(claims)
 
     async def revoke(self, proof: Proof, token: str) -> None:
         """Ends the session that a client's access or refresh token belongs to (RFC 7009).

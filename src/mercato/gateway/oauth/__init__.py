@@ -1,0 +1,80 @@
+"""OAuth 2 and OpenID Connect over HTTP; the user service decides, and these are its doors."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import grpc
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Method
+
+from mercato.gateway.cookies import Cookies
+from mercato.gateway.oauth.authorize import Authorize
+from mercato.gateway.oauth.metadata import OpenId, metadata
+from mercato.gateway.oauth.providers import ProviderPages, SignIns
+from mercato.gateway.oauth.token import ClientEndpoints
+from mercato.gateway.operation import AnyRequest, options
+from mercato.gateway.problems import NotConfigured
+from mercato.gateway.reply import Reply, reply
+from mercato.platform.rpc import Channels
+from mercato.platform.tokens import Tokens
+
+__all__ = ["OpenId", "SignIns", "routes"]
+
+WELL_KNOWN: Final = (
+    "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
+)  # fmt: skip
+KEPT_S: Final = 3600
+
+Handler = Callable[[AnyRequest], Awaitable[Reply]]
+
+
+def routes(
+    channels: Channels, channel: grpc.aio.Channel, tokens: Tokens, cookies: Cookies,
+    return_url: str = "",
+) -> list[HTTPRouteHandler]:  # fmt: skip
+    """Returns the routes that are no JSON operations: pages, forms, metadata."""
+    pages = Authorize(channels, channel, cookies, tokens.issuer)
+    clients = ClientEndpoints(channels, channel)
+    providers = ProviderPages(channels, channel, cookies, return_url)
+
+    async def about(request: AnyRequest) -> Reply:
+        said = metadata(tokens.issuer, tokens.algorithm)
+        return reply(said, cache_control=f"public, max-age={KEPT_S}")
+
+    signed: dict[str, dict[Method, Handler]] = {
+        "/oauth/authorize": {"GET": pages.get, "POST": pages.post},
+        "/oauth/token": {"POST": clients.token},
+        "/oauth/revoke": {"POST": clients.revoke},
+        "/oauth/introspect": {"POST": clients.introspect},
+        **{path: {"GET": about} for path in WELL_KNOWN},
+    }
+    table = {path: _by_keys(tokens, methods) for path, methods in signed.items()}
+    table["/oauth/providers/{name:str}/start"] = {"GET": providers.start}
+    table["/oauth/providers/{name:str}/callback"] = {"GET": providers.callback}
+    return [
+        *(options(path, list(methods)) for path, methods in table.items()),
+        *(_route(path, each, table[path][each]) for path in table for each in table[path]),
+    ]
+
+
+def _by_keys(tokens: Tokens, methods: dict[Method, Handler]) -> dict[Method, Handler]:
+    """Returns handlers that refuse everything while there are no keys to sign with."""
+
+    def insisting(handler: Handler) -> Handler:
+        async def handle(request: AnyRequest) -> Reply:
+            if not tokens.algorithm:
+                raise NotConfigured(
+                    "OAuth needs signing keys: make them with `mercato keys rotate`"
+                )
+            return await handler(request)
+
+        return handle
+
+    return {method: insisting(handler) for method, handler in methods.items()}
+
+
+def _route(path: str, method: Method, handler: Handler) -> HTTPRouteHandler:
+    async def handle(request: AnyRequest) -> ASGIApp:
+        return await handler(request)
+
+    return HTTPRouteHandler(path, http_method=method, status_code=200)(handle)
