@@ -1,6 +1,6 @@
 """The platform under test: real servers and services on free ports, started once for all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,18 @@ import pytest
 from mercato.embedded.supervisor import Platform
 from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def generous() -> Iterator[None]:
+    """Limits that are on, and far away: all these tests come from one address."""
+    names = (
+        "LOGIN", "REGISTER", "RESET", "TOKEN", "ORDER", "WRITE", "READ", "ATTEMPTS",
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as environment:
+        for name in names:
+            environment.setenv(f"RATE_LIMIT_{name}", "1000000/60s")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,8 @@ async def served(**settings: Any) -> AsyncIterator[Served]:
         "port": 0,
         "jwt_secret": Secret(SECRET),
         "nats_url": Secret("nats://127.0.0.1:9"),
+        "redis_addr": "127.0.0.1:9",
+        "rate_limits": False,
     }
     async with gateway(GatewaySettings(**(told | settings))) as (port, *loops):
         tasks = Tasks()

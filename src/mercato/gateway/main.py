@@ -12,6 +12,7 @@ from mercato.gateway.client import Proxies
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
 from mercato.gateway.inventory import Inventory
+from mercato.gateway.limits import Limited, Limits
 from mercato.gateway.openapi import document
 from mercato.gateway.operation import BODY_BYTES_MAX, Door
 from mercato.gateway.orders import Orders
@@ -73,10 +74,12 @@ async def gateway(
         proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
         reporter = Reporter(channels, SecurityServiceStub(user))
         stack.push_async_callback(reporter.flush)
-        app = Edge(Watch(_app(Door(tokens, settings.currency), resources), reporter), proxies)
+        limits = await stack.enter_async_context(Limits.open(settings))
+        app = Limited(_app(Door(tokens, settings.currency, limits), resources), limits)
+        edge = Edge(Watch(app, reporter), proxies)
         yield (
             listening.getsockname()[1],
-            serve(app, listening, readiness.drain, settings.drain_s, certificate),
+            serve(edge, listening, readiness.drain, settings.drain_s, certificate),
             *([certificate.renew()] if certificate else []),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
             bus.watch("stock.>", inventory.catalogue.moved),

@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Method
 
 from mercato.gateway.decoding import Decoder, Malformed, asked, parsed
+from mercato.gateway.limits import Limits, class_of
 from mercato.gateway.problems import TimedOut, UnsupportedMediaType, allowed
 from mercato.gateway.reply import Reply
 from mercato.gateway.scope import within
@@ -94,8 +95,9 @@ def operations(resource: object) -> list[Operation]:
 class Door:
     """Makes route handlers that let in those who may, with what they send read and checked."""
 
-    def __init__(self, tokens: Tokens, currency: str) -> None:
+    def __init__(self, tokens: Tokens, currency: str, limits: Limits) -> None:
         self._tokens = tokens
+        self._limits = limits
         self._decoder = Decoder(currency)
 
     def routes(self, resource: object) -> list[HTTPRouteHandler]:
@@ -112,13 +114,17 @@ class Door:
     ) -> HTTPRouteHandler:
         takes = {name: kind for name, kind in declared.takes.items() if name != "caller"}
         asks = "caller" in declared.takes
+        limit = class_of(declared.method, declared.path)
 
         async def handle(request: AnyRequest) -> ASGIApp:
             arguments: dict[str, Any] = {}
+            caller: Caller | None = None
             if declared.who is not Who.ANYONE:
                 caller = self._admitted(request, declared)
                 if asks:
                     arguments["caller"] = caller
+            if limit is not None:
+                await self._limits.admit(request.scope, limit, caller)
             if takes:
                 await self._read(request, takes, arguments)
             return await method(**arguments)

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
+from litestar.types import ExceptionHandlersMap, Receive, Send
 from msgspec import Meta
 
 from mercato.gateway.decoding import Malformed
@@ -171,14 +171,24 @@ def pointer(field: str) -> str:
     return _RENAMED.get(path) or "/" + re.sub(r"\[(\d+)\]", r"/\1", path).replace(".", "/")
 
 
+async def refuse(scope: Any, receive: Receive, send: Send, refusal: AppError) -> None:
+    """Answers a request that got as far as no route."""
+    response = _refused(Request(scope), refusal)
+    await response.to_asgi_response(None, Request(scope))(scope, receive, send)
+
+
 def _refused(request: Request[Any, Any, Any], refusal: AppError) -> Response[bytes]:
     status = status_of(refusal)
     if status == 500:
         return _failed(request, refusal)
     errors = [FieldError(pointer(each.field), each.detail) for each in refusal.violations]
     body = problem(request.scope["path"], status, refusal.slug, refusal.detail, errors)
-    challenge = getattr(refusal, "challenge", None)
-    return _response(status, body, {"www-authenticate": challenge} if challenge else None)
+    more = {}
+    if challenge := getattr(refusal, "challenge", None):
+        more["www-authenticate"] = challenge
+    if refusal.retry_after_s:
+        more["retry-after"] = str(refusal.retry_after_s)
+    return _response(status, body, more)
 
 
 def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[bytes]:

@@ -1,8 +1,11 @@
 """The gateway's environment."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from msgspec import Meta
+
+from mercato.platform.limits import Written
 from mercato.platform.settings import Secret, Settings
 
 Header = Literal["x-forwarded-for", "forwarded"]
@@ -26,4 +29,17 @@ class GatewaySettings(Settings):
     tls_key_file: str = ""
     trusted_proxies: str = ""  # CIDRs with commas: who may say for whom a request is made
     forwarded_header: Header = "x-forwarded-for"
+    redis_addr: str = "127.0.0.1:6379"
+    redis_password: Secret = Secret("")
+    redis_db: int = 0
+    rate_limits: bool = True
+    # Of an address; where people are signed in, of each user, and their address has more.
+    rate_limit_login: Written = "30/60s burst 20"
+    rate_limit_register: Written = "20/3600s burst 10"
+    rate_limit_reset: Written = "20/3600s burst 10"
+    rate_limit_token: Written = "120/60s burst 60"  # noqa: S105
+    rate_limit_order: Written = "60/60s burst 30"
+    rate_limit_write: Written = "300/60s burst 100"
+    rate_limit_read: Written = "6000/60s burst 1000"
+    rate_limit_address_factor: Annotated[int, Meta(ge=1, le=1000)] = 10
     oidc_return_url: str = ""  # where a sign-in through a provider ends; empty: it answers JSON

@@ -17,6 +17,8 @@ class Violation:
 class AppError(Exception):
     """A refusal that the caller is told about; its slug (`out-of-stock`) is the class's name."""
 
+    retry_after_s = 0  # when the same call may go through; 0: nobody knows
+
     def __init__(self, detail: str, violations: Iterable[Violation] = ()) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -53,6 +55,12 @@ class Stale(AppError):
 
 class Exhausted(AppError):
     """Too much at once; the same call may go through later."""
+
+    def __init__(
+        self, detail: str, violations: Iterable[Violation] = (), *, retry_after_s: int = 0
+    ) -> None:
+        super().__init__(detail, violations)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(AppError):

@@ -69,6 +69,10 @@ def status_of(failure: BaseException) -> status_pb2.Status:
         return status_pb2.Status(code=code, message="internal error")
     status = status_pb2.Status(code=_code(refusal).value[0], message=refusal.detail)
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=refusal.slug, domain=DOMAIN))
+    if refusal.retry_after_s:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromSeconds(refusal.retry_after_s)
+        status.details.add().Pack(retry)
     if refusal.violations:
         bad = error_details_pb2.BadRequest()
         for violation in refusal.violations:
@@ -98,7 +102,7 @@ class Refused(AppError):
 def refusal_of(status: status_pb2.Status) -> Refused:
     """Returns what `status` says, for a caller that knows none of that service's errors."""
     code = next(c for c in grpc.StatusCode if c.value[0] == status.code)
-    slug, violations = code.value[1].replace(" ", "-"), []
+    slug, violations, retry_after_s = code.value[1].replace(" ", "-"), [], 0
     for detail in status.details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
@@ -108,7 +112,13 @@ def refusal_of(status: status_pb2.Status) -> Refused:
             bad = error_details_pb2.BadRequest()
             detail.Unpack(bad)
             violations = [Violation(v.field, v.description) for v in bad.field_violations]
-    return Refused(code, slug, status.message, violations)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            retry_after_s = retry.retry_delay.seconds
+    refused = Refused(code, slug, status.message, violations)
+    refused.retry_after_s = retry_after_s
+    return refused
 
 
 def refusal_in(failure: grpc.aio.AioRpcError) -> Refused:

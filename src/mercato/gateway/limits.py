@@ -1,0 +1,144 @@
+"""How much one client may ask: a class for every route, counted by user and by address.
+
+What costs little is counted in this process alone (`read`: pages come from its memory, and a
+round trip to Redis would cost more than the page); everything else is counted in Redis.
+"""
+
+import math
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+from litestar.types import ASGIApp, Message, Receive, Send
+from prometheus_client import Counter
+
+from mercato.gateway.client import CLIENT_KEY
+from mercato.gateway.problems import refuse
+from mercato.gateway.settings import GatewaySettings
+from mercato.kernel.errors import Exhausted
+from mercato.kernel.identity import Caller
+from mercato.platform.limits import Bucket, Limiter, Local, Quota, Verdict
+
+Class = Literal["login", "register", "reset", "token", "order", "write", "read"]
+VERDICTS_KEY: Final = "mercato.verdicts"  # in the ASGI scope: policies and what they said
+
+REFUSED = Counter("mercato_rate_limited_total", "Requests refused by a limit.", ("limit",))
+
+# The classes of what does not follow from the method, and of what is no operation.
+_CLASSES: Final[tuple[tuple[str, str, Class], ...]] = (
+    ("POST", r"/api/orders", "order"),
+    ("POST", r"/api/users/authenticate", "login"),
+    ("POST", r"/api/users/register", "register"),
+    ("POST", r"/api/users/(password/.*|verify-email.*)", "reset"),
+    ("POST", r"/api/sessions/(refresh|exchange)", "token"),
+    ("POST", r"/oauth/(token|revoke|introspect)", "token"),
+    ("POST", r"/oauth/authorize", "login"),
+    ("POST", r"/account/.*", "reset"),
+)
+_RULES: Final = tuple((method, re.compile(path), name) for method, path, name in _CLASSES)
+_LIMITED: Final = ("/api/", "/oauth/", "/account/")
+# Where the caller is known only to the operation itself, which then asks `admit`.
+_BY_USER: Final = "/api/"
+
+
+def class_of(method: str, path: str) -> Class | None:
+    """Returns the class of a route or a path; None where nothing is limited (health, docs)."""
+    for rule, pattern, name in _RULES:
+        if rule == method and pattern.fullmatch(path):
+            return name
+    if not path.startswith(_LIMITED):
+        return None
+    return "read" if method in ("GET", "HEAD") else "write"
+
+
+class Limits:
+    """Says of each request whether it may go on."""
+
+    def __init__(self, settings: GatewaySettings, limiter: Limiter) -> None:
+        self._on = settings.rate_limits
+        self._limiter = limiter
+        self._local = Local()
+        self._factor = settings.rate_limit_address_factor
+        self._quotas: dict[Class, Quota] = {
+            "login": Quota.of(settings.rate_limit_login),
+            "register": Quota.of(settings.rate_limit_register),
+            "reset": Quota.of(settings.rate_limit_reset),
+            "token": Quota.of(settings.rate_limit_token),
+            "order": Quota.of(settings.rate_limit_order),
+            "write": Quota.of(settings.rate_limit_write),
+            "read": Quota.of(settings.rate_limit_read),
+        }
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: GatewaySettings) -> AsyncIterator["Limits"]:
+        """Opens the limits that `settings` tell of; Redis may come later, or never."""
+        async with Limiter.open(
+            settings.redis_addr, password=settings.redis_password, database=settings.redis_db
+        ) as limiter:
+            yield cls(settings, limiter)
+
+    async def admit(self, scope: Any, name: Class, caller: Caller | None = None) -> None:
+        """Takes one request of `name` from the caller's quota and from their address's.
+
+        Raises Exhausted. What the quotas said is told in the answer's headers.
+        """
+        if not self._on:
+            return
+        buckets = self._buckets(name, scope[CLIENT_KEY].network, caller)
+        if name == "read":
+            verdicts = self._local.spend(buckets)
+        else:
+            verdicts = await self._limiter.spend(buckets)
+        names = (f"{name}-user", name) if caller else (name,)
+        scope[VERDICTS_KEY] = tuple(zip(names, verdicts, strict=True))
+        wait_s = max(each.retry_s for each in verdicts)
+        if wait_s:
+            REFUSED.labels(name).inc()
+            seconds = math.ceil(wait_s)
+            raise Exhausted(f"too many requests; try again in {seconds} s", retry_after_s=seconds)
+
+    def _buckets(self, name: Class, network: str, caller: Caller | None) -> Sequence[Bucket]:
+        """An address counts for many where people are signed in: they may share it."""
+        quota = self._quotas[name]
+        if name in ("order", "write", "read"):
+            of_address = Bucket(f"limit:{name}:{network}", quota * self._factor)
+        else:
+            of_address = Bucket(f"limit:{name}:{network}", quota)
+        if caller is None:
+            return (of_address,)
+        return (Bucket(f"limit:{name}:{caller.id}", quota), of_address)
+
+
+class Limited:
+    """Asks the limits for what is no operation, and tells everybody what they said."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start" and VERDICTS_KEY in scope:
+                message["headers"] = [*message["headers"], *told(scope[VERDICTS_KEY])]
+            await send(message)
+
+        path = scope["path"]
+        name = None if path.startswith(_BY_USER) else class_of(scope["method"], path)
+        if name is not None:
+            try:
+                await self._limits.admit(scope, name)
+            except Exhausted as refusal:
+                return await refuse(scope, receive, answer, refusal)
+        await self._app(scope, receive, answer)
+
+
+def told(verdicts: Sequence[tuple[str, Verdict]]) -> Sequence[tuple[bytes, bytes]]:
+    """Returns the headers of draft-ietf-httpapi-ratelimit-headers: each policy, what is left of it.
+
+    `w` is the window in seconds in which `q` requests go through, `t` when all of them are back.
+    """
+    policies = ", ".join(f'"{n}";q={v.quota.count};w={v.quota.period_s}' for n, v in verdicts)
+    left = ", ".join(f'"{n}";r={v.remaining};t={math.ceil(v.reset_s)}' for n, v in verdicts)
+    return ((b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode()))
