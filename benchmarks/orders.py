@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from mercato.embedded.settings import WIDE_LIMITS
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Store
@@ -155,7 +156,7 @@ async def main() -> None:
     given = _arguments()
     with tempfile.TemporaryDirectory(prefix="mercato-bench-") as home:
         async with (
-            Platform.open(Path(home) / "shop") as platform,
+            Platform.open(Path(home) / "shop", rewire=lambda _: WIDE_LIMITS) as platform,
             Store.open(platform.environment["MONGO_URI"], "ecommerce") as store,
         ):
             bench = Bench(platform, store)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mercato.embedded.settings import WIDE_LIMITS
 from mercato.embedded.supervisor import Platform
 from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
@@ -13,12 +14,9 @@ from mercato.platform.mongo import Store
 @pytest.fixture(scope="session", autouse=True)
 def generous() -> Iterator[None]:
     """Limits that are on, and far away: all these tests come from one address."""
-    names = (
-        "LOGIN", "REGISTER", "RESET", "TOKEN", "ORDER", "WRITE", "READ", "ATTEMPTS",
-    )  # fmt: skip
     with pytest.MonkeyPatch.context() as environment:
-        for name in names:
-            environment.setenv(f"RATE_LIMIT_{name}", "1000000/60s")
+        for name, value in WIDE_LIMITS.items():
+            environment.setenv(name, value)
         yield
 
 

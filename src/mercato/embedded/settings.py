@@ -1,9 +1,16 @@
 """What the embedded runtime is told by the environment, a `.env` file or the supervisor."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from mercato.platform.settings import Currency, Level, Secret
+
+# Limits that are on, and that a storm, a benchmark or the tests do not meet: one machine is one
+# client to them.
+_CLASSES: Final = ("LOGIN", "REGISTER", "RESET", "TOKEN", "ORDER", "WRITE", "READ", "ATTEMPTS")
+WIDE_LIMITS: Final[Mapping[str, str]] = {f"RATE_LIMIT_{n}": "1000000/60s" for n in _CLASSES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

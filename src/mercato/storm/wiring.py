@@ -6,6 +6,7 @@ from typing import Final
 
 from mercato.embedded.plan import RPC_SERVICES
 from mercato.embedded.ports import LOOPBACK
+from mercato.embedded.settings import WIDE_LIMITS
 from mercato.storm.proxy import Proxy, has_message, not_a_ping
 from mercato.storm.smtp import SmtpProxy
 
@@ -52,6 +53,7 @@ class Wiring:
         self._lead("smtp", environment["SMTP_PORT"])
         self._lead("mailbox", environment["MAILBOX_API"])
         seen = {
+            **WIDE_LIMITS,
             "MONGO_URI": f"mongodb://{self._at('mongo')}/?directConnection=true",
             "REDIS_ADDR": self._at("redis"),
             "NATS_URL": f"nats://{self._at('nats')}",
