@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from mercato.embedded.secure.mode import trusting
 from mercato.embedded.settings import WIDE_LIMITS
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
@@ -74,6 +75,7 @@ class Bench:
         self._platform = platform
         self._store = store
         self._port = urlsplit(platform.urls["gateway"]).port or 80
+        self._tls = trusting(platform.data_dir, platform.urls["gateway"])
         self._tokens = Tokens(platform.environment["JWT_SECRET"])
         self._products: list[str] = []
         self._customers: list[str] = []
@@ -81,7 +83,7 @@ class Bench:
     async def prepare(self, products: int) -> None:
         admin = self._tokens.access(new_id(), "admin")
         thing = {"name": "Thing", "category": "things", "price": "9.99", "stock": STOCK}
-        wire = Wire(self._port)
+        wire = Wire(self._port, self._tls)
         for _ in range(products):
             made = await wire.call("POST", "/api/inventory", token=admin, body=thing)
             self._products.append(made.json()["id"])
@@ -111,7 +113,7 @@ class Bench:
         return [each for some in taken for each in some]
 
     async def _buy(self, until: float) -> list[float]:
-        wire, taken = Wire(self._port), []
+        wire, taken = Wire(self._port, self._tls), []
         token = self._tokens.access(choice(self._customers), "customer")  # noqa: S311
         while (began := time.monotonic()) < until:
             items = [{"product_id": choice(self._products), "quantity": 1}]  # noqa: S311
@@ -147,6 +149,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--hot", action="store_true", help="all orders are for one product")
+    parser.add_argument("--secure", action="store_true", help="in secure mode, to see its cost")
     parser.add_argument("--json", action="store_true", help="tell the result as JSON")
     return parser.parse_args()
 
@@ -156,7 +159,9 @@ async def main() -> None:
     given = _arguments()
     with tempfile.TemporaryDirectory(prefix="mercato-bench-") as home:
         async with (
-            Platform.open(Path(home) / "shop", rewire=lambda _: WIDE_LIMITS) as platform,
+            Platform.open(
+                Path(home) / "shop", rewire=lambda _: WIDE_LIMITS, secure=given.secure
+            ) as platform,
             Store.open(platform.environment["MONGO_URI"], "ecommerce") as store,
         ):
             bench = Bench(platform, store)

@@ -177,6 +177,7 @@ async def test_only_those_who_may_send_mail_do(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    await eventually(lambda: len(inbox.contents) == sends + queues)
 
 
 async def test_the_gateway_speaks_for_a_user_with_the_users_rights_alone(

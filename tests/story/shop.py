@@ -12,6 +12,7 @@ import httpx2
 from bson import ObjectId
 from pymongo import AsyncMongoClient
 
+from mercato.embedded.secure.mode import trusting
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
 
@@ -35,7 +36,8 @@ class Shop:
         self.platform = platform
         self.url = platform.urls["gateway"]
         limits = httpx2.Limits(max_connections=CONNECTIONS_MAX)
-        self.http = httpx2.AsyncClient(base_url=self.url, timeout=30, limits=limits)
+        trusted = trusting(platform.data_dir, self.url) or False
+        self.http = httpx2.AsyncClient(base_url=self.url, timeout=30, limits=limits, verify=trusted)
         self.mailbox = httpx2.AsyncClient(base_url=platform.urls["mailbox"], timeout=10)
         name = platform.environment.get("MONGO_DB_NAME", "ecommerce")
         self.mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(

@@ -13,6 +13,7 @@ from mercato.cli.rest import Rest
 from mercato.cli.terminal import DataDir, Json, console, errors, say_json
 from mercato.embedded import state
 from mercato.embedded.errors import PlatformError
+from mercato.embedded.secure.mode import trusting
 from mercato.embedded.state import DEFAULT_DATA_DIR
 
 
@@ -40,7 +41,7 @@ def demo(
         url, mailbox = known.urls.get("gateway", ""), mailbox or known.urls.get("mailbox", "")
         if not email:
             email, password = next(iter(known.logins.items()), ("", ""))
-    gateway = Rest(url)
+    gateway = Rest(url, tls=trusting(data_dir, url))
     gateway.call("GET", "/livez")  # nobody is asked for an admin of what is not there
     if not (email and password):
         raise PlatformError("the demo needs an admin", "name one: --email E --password P")

@@ -1,5 +1,6 @@
 """Shows a platform come up: a live table on a terminal, plain lines anywhere else."""
 
+import re
 from types import TracebackType
 
 from rich.console import Console
@@ -75,7 +76,10 @@ def summarise(console: Console, known: PlatformState) -> None:
     lines = [(name, f"[bold]{url}[/]") for name, url in known.urls.items()]
     for name, variable in (("mongo", "MONGO_URI"), ("redis", "REDIS_ADDR"), ("nats", "NATS_URL")):
         yours = variable in known.external  # may hold a password
-        lines.append((name, f"yours ({variable})" if yours else known.environment[variable]))
+        address = without_login(known.environment[variable])
+        lines.append((name, f"yours ({variable})" if yours else address))
+    if known.secure:
+        lines.append(("trust", known.environment["GRPC_CA_FILE"]))
     for name, part in known.parts.items():
         if "grpc" in part.ports:
             grpc, metrics = part.ports["grpc"], part.ports["metrics"]
@@ -85,3 +89,8 @@ def summarise(console: Console, known: PlatformState) -> None:
     width = max(len(name) for name, _ in lines)
     for name, address in lines:
         console.print(f"{name:<{width}}  {address}", soft_wrap=True)
+
+
+def without_login(url: str) -> str:
+    """Returns a URL, or several with commas, without the name and the password in it."""
+    return re.sub(r"://[^@/,]*@", "://", url)

@@ -1,6 +1,7 @@
 """A small REST client: JSON in and out, exact numbers, a connection a call."""
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,9 +25,9 @@ class Answer:
 
 
 class Rest:
-    """The server at `url`, called for one `token` or for nobody."""
+    """The server at `url`, called for one `token` or for nobody; `tls` says whom to trust."""
 
-    def __init__(self, url: str, token: str = "") -> None:
+    def __init__(self, url: str, token: str = "", tls: ssl.SSLContext | None = None) -> None:
         """Raises PlatformError when `url` is none."""
         try:
             parts = urlsplit(url)
@@ -36,12 +37,13 @@ class Rest:
         if not fits:
             raise PlatformError(f"{url!r} is no URL of a platform", "such as http://127.0.0.1:8080")
         self.url = url.rstrip("/")
-        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._secure = parts.scheme == "https"
+        self._tls = tls
         self._host, self._path = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
         self._token = token
 
     def signed_in(self, token: str) -> "Rest":
-        return Rest(self.url, token)
+        return Rest(self.url, token, self._tls)
 
     def call(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
@@ -52,7 +54,7 @@ class Rest:
             sent["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             sent["Content-Type"] = "application/json"
-        connection = self._kind(self._host, timeout=TIMEOUT_S)
+        connection = self._connection()
         try:
             content = None if body is None else json.dumps(body)
             connection.request(method, self._path + path, content, sent)
@@ -65,6 +67,11 @@ class Rest:
             ) from None
         finally:
             connection.close()
+
+    def _connection(self) -> HTTPConnection:
+        if self._secure:
+            return HTTPSConnection(self._host, timeout=TIMEOUT_S, context=self._tls)
+        return HTTPConnection(self._host, timeout=TIMEOUT_S)
 
 
 def _json(content: bytes) -> Any:

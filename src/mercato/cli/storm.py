@@ -60,6 +60,9 @@ def storm(
     faults: Annotated[
         str, Parameter(help="all, or some of services,servers,network,mail.", validator=_groups)
     ] = "all",
+    secure: Annotated[
+        bool, Parameter(help="In secure mode: TLS, and rights for each service.")
+    ] = False,
     data_dir: Annotated[
         Path | None, Parameter(help="An empty or new folder; by default a temporary one.")
     ] = None,
@@ -72,7 +75,7 @@ def storm(
     """Put the whole platform, one of its own, under load and faults, and give a verdict."""
     chosen = random.randrange(SEEDS) if seed is None else seed  # noqa: S311
     groups = [name for name in GROUPS if faults == "all" or name in faults.split(",")]
-    options = Options(orders, minutes * 60, clients, chosen, groups, SETTLE_S)
+    options = Options(orders, minutes * 60, clients, chosen, groups, SETTLE_S, secure)
     _usable(report)
     preflight.insist(SERVICES)
     doctor.insist(data_dir or Path(tempfile.gettempdir()), Given())

@@ -40,10 +40,20 @@ def up(
     cluster: Annotated[
         bool, Parameter(help="Three mongods and nats-servers, two copies of each service.")
     ] = False,
+    secure: Annotated[
+        bool | None,
+        Parameter(
+            negative="--plain",
+            help="TLS, a certificate and passwords for each service; by default as the last time.",
+        ),
+    ] = None,
     services: Annotated[str, Parameter(show=False)] = ",".join(SERVICES),
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
 ) -> None:
     """Start the whole platform here, and keep it running until Ctrl-C (twice: at once).
+
+    In secure mode, which the folder remembers, the gateway speaks HTTPS with a certificate of the
+    authority in <data-dir>/tls/ca.pem, and every service has its own rights and no others.
 
     MONGO_URI, REDIS_ADDR, NATS_URL and SMTP_HOST, given by the environment or a .env file, are
     used instead of the server that would be started; one that does not answer stops it.
@@ -53,9 +63,10 @@ def up(
     size = CLUSTER if cluster else SINGLE
     doctor.insist(data_dir, given)
     if detach:
-        _leave_running(port, services, data_dir, size)
+        _leave_running(port, services, data_dir, size, secure)
     else:
-        asyncio.run(_stay(data_dir, chosen, port, given, size, Progress(console, quiet=quiet)))
+        progress = Progress(console, quiet=quiet)
+        asyncio.run(_stay(data_dir, chosen, port, given, size, secure, progress))
 
 
 async def _stay(
@@ -64,6 +75,7 @@ async def _stay(
     port: int,
     given: Given,
     size: Size,
+    secure: bool | None,
     progress: Progress,
 ) -> None:
     began = time.monotonic()
@@ -71,7 +83,13 @@ async def _stay(
         _stop_on_signal(progress)
         await externals.insist(given)
         async with Platform.open(
-            data_dir, services=services, port=port, given=given, tell=progress.tell, size=size
+            data_dir,
+            services=services,
+            port=port,
+            given=given,
+            tell=progress.tell,
+            size=size,
+            secure=secure,
         ) as platform:
             progress.finish()
             summarise(console, state.running(data_dir))
@@ -96,11 +114,14 @@ def _stop_on_signal(progress: Progress) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _leave_running(port: int, services: str, data_dir: Path, size: Size) -> None:
+def _leave_running(
+    port: int, services: str, data_dir: Path, size: Size, secure: bool | None
+) -> None:
     prepare(data_dir)
     log = data_dir / "logs" / "up.log"
     options = ["--port", str(port), "--services", services, "--data-dir", str(data_dir)]
     options += ["--cluster"] if size == CLUSTER else []
+    options += {None: [], True: ["--secure"], False: ["--plain"]}[secure]
     with usable(data_dir), log.open("wb") as output:
         supervisor = subprocess.Popen(  # noqa: S603
             (sys.executable, "-P", "-m", "mercato", "up", "--quiet", *options),

@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from mercato.embedded import probes, servers
+from mercato.embedded.errors import PlatformError
 from mercato.embedded.part import Part, Tier, serve
 from mercato.embedded.ports import LOOPBACK, addresses, allot, demand
+from mercato.embedded.secure.mode import PLAIN, Secure
+from mercato.embedded.secure.rights import OPERATOR
 from mercato.embedded.settings import Given
 from mercato.embedded.size import SINGLE, Size, insist
 from mercato.embedded.state import PlatformState, write_private
@@ -36,7 +39,10 @@ def as_it_is(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 @dataclass(slots=True)
 class Plan:
-    """`environment` is what any program needs to talk to the platform; it holds the secret."""
+    """`environment` is what any program needs to talk to the platform; it holds the secret.
+
+    In secure mode it is the operator's: what each service is told stays with that service.
+    """
 
     environment: dict[str, str]
     parts: list[Part] = field(default_factory=list)
@@ -44,6 +50,7 @@ class Plan:
     logins: dict[str, str] = field(default_factory=dict)
     external: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
+    secure: bool = False
 
 
 def draw(
@@ -54,36 +61,44 @@ def draw(
     before: PlatformState | None,
     rewire: Rewire = as_it_is,
     size: Size = SINGLE,
+    secure: bool = False,
 ) -> Plan:
-    """The plan for a data directory; the gateway gets `port`, 0 for any free one.
-
-    With several gateways it is the balancer that gets it.
+    """The plan for a data directory; the gateway (or balancer) gets `port`, 0 for any free one.
 
     Servers that are `given` are used, not started. The services see what `rewire` makes of the
     environment (to put proxies between them), the probes do not. Raises PlatformError when a
     program is missing or `port` is taken.
     """
     insist(data_dir, size)
+    mode = _secure(data_dir, given, size) if secure else None
     ports = allot(_uses(size), before.ports if before else {})
     if port and "gateway" in services:
         demand(port)
         ports[f"{size.front}/http"] = port
-    plan = Plan(environment={**given.environment(), "MERCATO_EMBEDDED": "1"}, ports=ports)
+    base = {**given.environment(), **PLAIN, "MERCATO_EMBEDDED": "1"}
+    plan = Plan(base, ports=ports, secure=secure)
     plan.environment.setdefault("JWT_SECRET", _secret(data_dir / "jwt_secret"))
-    _add_servers(plan, data_dir, ports, size)
-    plan.external = [name for name in SERVER_VARIABLES if name in given.environment()]
-    for name in RPC_SERVICES:
-        copies = [ports[f"{copy}/grpc"] for copy in size.services(name)]
-        plan.environment[f"{name.upper()}_SERVICE"] = addresses(copies)
+    plan.external = [name for name in SERVER_VARIABLES if name in base]
+    _add_servers(plan, data_dir, ports, size, mode)
+    _add_addresses(plan, size)
     if "user" in services and not given.mongo_uri:  # never into a database that is not ours
         plan.logins = dict(LOGINS)
     seen = {**plan.environment, **rewire(plan.environment)}
     for name in services:
+        own = mode.environment(name, seen, plan.external) if mode else {}
         copies_of = ["audit"] if name == "audit" else size.services(name)  # one sees everything
-        plan.parts += [_service(name, copy, seen, plan, size) for copy in copies_of]
+        plan.parts += [_service(name, copy, seen | own, plan, size, mode) for copy in copies_of]
+    if mode:
+        plan.environment |= mode.environment(OPERATOR, plan.environment, plan.external)
     if "gateway" in services:
         _add_front(plan, size)
     return plan
+
+
+def _add_addresses(plan: Plan, size: Size) -> None:
+    for name in RPC_SERVICES:
+        copies = [plan.ports[f"{copy}/grpc"] for copy in size.services(name)]
+        plan.environment[f"{name.upper()}_SERVICE"] = addresses(copies)
 
 
 def _add_front(plan: Plan, size: Size) -> None:
@@ -91,7 +106,7 @@ def _add_front(plan: Plan, size: Size) -> None:
     if size.copies > 1:
         gateways = [plan.ports[f"{copy}/http"] for copy in size.services("gateway")]
         plan.parts.append(servers.balancer(front, gateways))
-    url = f"http://{LOOPBACK}:{front}"
+    url = f"{'https' if plan.secure else 'http'}://{LOOPBACK}:{front}"
     plan.urls = {"gateway": url, "docs": f"{url}/docs", **plan.urls}
 
 
@@ -111,20 +126,31 @@ def _uses(size: Size) -> Iterator[str]:
         yield f"{name}/http"
 
 
-def _add_servers(plan: Plan, data_dir: Path, ports: Mapping[str, int], size: Size) -> None:
+def _secure(data_dir: Path, given: Given, size: Size) -> Secure:
+    if size.members > 1 or size.copies > 1:
+        raise PlatformError(
+            "secure mode is for a single platform; a cluster has none yet",
+            "leave out --secure or --cluster; servers of yours: docs/security.md",
+        )
+    return Secure(data_dir, given.mongo_db_name)
+
+
+def _add_servers(
+    plan: Plan, data_dir: Path, ports: Mapping[str, int], size: Size, secure: Secure | None
+) -> None:
     environment = plan.environment
     if "MONGO_URI" not in environment:
         mongods = {name: ports[f"{name}/mongodb"] for name in size.servers("mongo")}
-        plan.parts += servers.mongo(data_dir, mongods)
+        plan.parts += servers.mongo(data_dir, mongods, secure)
         hosts = addresses(mongods.values())
         environment["MONGO_URI"] = f"mongodb://{hosts}/?replicaSet={probes.REPLICA_SET}"
     if "REDIS_ADDR" not in environment:
         port = ports["redis/redis"]
-        plan.parts.append(servers.valkey(port))
+        plan.parts.append(servers.valkey(port, secure))
         environment |= {"REDIS_ADDR": f"{LOOPBACK}:{port}", "REDIS_PASSWORD": "", "REDIS_DB": "0"}
     if "NATS_URL" not in environment:
         brokers = {name: _of(name, ports) for name in size.servers("nats")}
-        plan.parts += servers.nats(data_dir, brokers)
+        plan.parts += servers.nats(data_dir, brokers, secure)
         urls = [f"nats://{LOOPBACK}:{broker['nats']}" for broker in brokers.values()]
         environment["NATS_URL"] = ",".join(urls)
     if "SMTP_HOST" not in environment:
@@ -144,14 +170,17 @@ def _of(name: str, ports: Mapping[str, int]) -> dict[str, int]:
     return {use: ports[f"{part}/{use}"] for part, use in uses if part == name}
 
 
-def _service(name: str, copy: str, seen: Mapping[str, str], plan: Plan, size: Size) -> Part:
+def _service(
+    name: str, copy: str, seen: Mapping[str, str], plan: Plan, size: Size, secure: Secure | None
+) -> Part:
     environment = dict(seen)
     mine = _of(copy, plan.ports)
     if "http" in mine:
-        answers = partial(probes.http_ok, mine["http"], "/readyz")
+        tls = secure.trusting() if secure and name == "gateway" else None
+        answers = partial(probes.http_ok, mine["http"], "/readyz", tls)
         environment["PORT"] = str(mine["http"])
     else:
-        answers = partial(probes.serving, mine["grpc"])
+        answers = partial(probes.serving, mine["grpc"], name, secure.identity if secure else None)
         environment |= {"PORT": str(mine["grpc"]), "METRICS_PORT": str(mine["metrics"])}
     if name == "gateway" and size.copies > 1:
         environment["DRAIN_S"] = str(servers.DRAIN_S)

@@ -9,18 +9,20 @@ from mercato.embedded import probes
 from mercato.embedded.binaries import need
 from mercato.embedded.part import Part, Tier, serve
 from mercato.embedded.ports import LOOPBACK, addresses
+from mercato.embedded.secure.mode import Secure
+from mercato.embedded.state import write_private
 
 MIB = 1024 * 1024
 MAIL_NICENESS = 5
 DRAIN_S = 1.0  # of a gateway behind the balancer, which looks several times as often
 
 
-def mongo(data_dir: Path, members: Mapping[str, int]) -> list[Part]:
+def mongo(data_dir: Path, members: Mapping[str, int], secure: Secure | None = None) -> list[Part]:
     """A replica set, also of one, so that transactions work; `members` are names and ports."""
-    return [_mongod(data_dir / name, name, members) for name in members]
+    return [_mongod(data_dir / name, name, members, secure) for name in members]
 
 
-def _mongod(home: Path, name: str, members: Mapping[str, int]) -> Part:
+def _mongod(home: Path, name: str, members: Mapping[str, int], secure: Secure | None) -> Part:
     """One mongod.
 
     Transactions of a killed process must not hold documents for the default 60 s, and a primary
@@ -39,11 +41,13 @@ def _mongod(home: Path, name: str, members: Mapping[str, int]) -> Part:
     }
     command = (need("mongod"), *_words(options), *settings, "--nounixsocket", "--quiet")
     command += ("--setParameter", "diagnosticDataCollectionEnabled=false")
-    answers = partial(probes.replica, port, list(members.values()))
+    command += ("--keyFile", str(secure.mongo_key())) if secure else ()  # which implies --auth
+    accounts = secure.accounts() if secure else None
+    answers = partial(probes.replica, port, list(members.values()), accounts)
     return Part(name=name, command=command, ports={"mongodb": port}, answers=answers, home=home)
 
 
-def valkey(port: int) -> Part:
+def valkey(port: int, secure: Secure | None = None) -> Part:
     """A cache only: bounded, evicting, and empty after a restart."""
     options = {
         "--bind": LOOPBACK,
@@ -53,17 +57,22 @@ def valkey(port: int) -> Part:
         "--maxmemory": "64mb",
         "--maxmemory-policy": "allkeys-lru",
     }
-    command = (need("valkey-server"), *_words(options))
-    answers = partial(probes.pong, port)
+    config = (str(secure.redis_config()),) if secure else ()
+    command = (need("valkey-server"), *config, *_words(options))
+    answers = partial(probes.pong, port, secure.redis_password if secure else "")
     return Part(name="redis", command=command, ports={"redis": port}, answers=answers)
 
 
-def nats(data_dir: Path, members: Mapping[str, Mapping[str, int]]) -> list[Part]:
+def nats(
+    data_dir: Path, members: Mapping[str, Mapping[str, int]], secure: Secure | None = None
+) -> list[Part]:
     """JetStream, on one server or on a cluster; `members` are names and their ports by use."""
-    return [_nats_server(data_dir, name, members) for name in members]
+    return [_nats_server(data_dir, name, members, secure) for name in members]
 
 
-def _nats_server(data_dir: Path, name: str, members: Mapping[str, Mapping[str, int]]) -> Part:
+def _nats_server(
+    data_dir: Path, name: str, members: Mapping[str, Mapping[str, int]], secure: Secure | None
+) -> Part:
     """JetStream, by its defaults: what a power cut takes of it, the outboxes tell again."""
     home, config, ports = data_dir / name, data_dir / f"{name}.json", members[name]
     limits = {"max_memory_store": 64 * MIB, "max_file_store": 4096 * MIB}
@@ -79,10 +88,12 @@ def _nats_server(data_dir: Path, name: str, members: Mapping[str, Mapping[str, i
             "routes": [f"nats://{LOOPBACK}:{other['routes']}" for other in members.values()],
             "no_advertise": True,
         }
+    if secure:
+        content["authorization"] = secure.nats_authorization()
     text = json.dumps(content, indent=2, ensure_ascii=False)  # nats-server reads no \u escapes
-    config.write_text(text, encoding="utf-8")
+    write_private(config, text.encode())
     command = (need("nats-server"), "--config", str(config))
-    answers = partial(probes.jetstream, ports["nats"])
+    answers = partial(probes.jetstream, ports["nats"], secure.nats_login if secure else None)
     return Part(name=name, command=command, ports=ports, answers=answers, home=home)
 
 

@@ -51,7 +51,8 @@ class PartState(msgspec.Struct):
 
 class PlatformState(msgspec.Struct):
     """A whole platform. `environment` is what a program needs to talk to it (with its secret),
-    `external` the variables that name servers of yours, `ports` those allotted, used or not.
+    `external` the variables that name servers of yours, `ports` those allotted, used or not,
+    `secure` whether it was started in secure mode, in which it starts the next time.
     """
 
     supervisor: ProcessId | None
@@ -62,6 +63,7 @@ class PlatformState(msgspec.Struct):
     external: list[str]
     ports: dict[str, int]
     parts: dict[str, PartState]
+    secure: bool = False
 
     @property
     def alive(self) -> bool:

@@ -38,6 +38,7 @@ class Platform:
         self.urls: Mapping[str, str] = plan.urls
         self.logins: Mapping[str, str] = plan.logins
         self.external: Sequence[str] = plan.external
+        self.secure = plan.secure
         self._ports = plan.ports
         self._tell = tell
         self._closing = False
@@ -64,18 +65,21 @@ class Platform:
         tell: Tell = _tell_nobody,
         rewire: Rewire = as_it_is,
         size: Size = SINGLE,
+        secure: bool | None = None,
     ) -> "AsyncIterator[Platform]":
         """Starts the servers and `services`, gives the ready platform, stops everything after.
 
         `port` is the gateway's, 0 for any free one; `given`, `rewire` and `size` as for
-        `plan.draw`; `tell(part, phase, detail)` hears of every change. Raises PlatformError when a
-        part does not come up, AlreadyRunning when the data directory has a supervisor.
+        `plan.draw`; `tell(part, phase, detail)` hears of every change. `secure` None: as it was the
+        last time. Raises PlatformError when a part does not come up, AlreadyRunning when the data
+        directory has a supervisor.
         """
         with _sole_owner(data_dir) as home:
             before = state.read(home)
             _end_survivors(before)
             with usable(home):
-                plan = draw(home, services, port, given or Given(), before, rewire, size)
+                wanted = bool(before and before.secure) if secure is None else secure
+                plan = draw(home, services, port, given or Given(), before, rewire, size, wanted)
                 _lay_out(home, plan)
             platform = cls(home, plan, tell)
             try:
@@ -158,6 +162,7 @@ class Platform:
             external=list(self.external),
             ports=self._ports,
             parts=self.parts(),
+            secure=self.secure,
         )
         with suppress(OSError):  # a full disk must not stop the parts that still work
             state.write(self.data_dir, record)

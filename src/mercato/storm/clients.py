@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -25,9 +26,11 @@ class Clients:
     """`count` clients that place `orders` orders, evenly over `spread_s` if the platform can."""
 
     def __init__(
-        self, book: Book, port: int, *, orders: int, spread_s: float, count: int, seed: int
-    ) -> None:
+        self, book: Book, port: int, *, orders: int, spread_s: float, count: int, seed: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         self._book = book
+        self._tls = tls
         self._port = port
         self._admin = book.admin
         self._orders = orders
@@ -73,7 +76,7 @@ class Clients:
             self._jobs.put_nowait(job)
 
     async def _work(self) -> None:
-        wire = Wire(self._port)
+        wire = Wire(self._port, self._tls)
         try:
             while True:
                 job = await self._jobs.get()

@@ -112,6 +112,10 @@ class Faults:
             async with asyncio.timeout(1.0):
                 port = self._platform.parts()[fault.target].ports["redis"]
                 reader, writer = await asyncio.open_connection(LOOPBACK, port)
+                password = self._platform.environment["REDIS_PASSWORD"]
+                if password:
+                    writer.write(f"AUTH {password}\r\n".encode())
+                    await reader.readline()
                 writer.write(b"FLUSHALL\r\n")
                 told = await reader.readline()
                 writer.close()

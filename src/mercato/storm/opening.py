@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -21,13 +22,19 @@ RENEW_S: Final = 600.0  # a sixth of a token's life
 PASSWORD: Final = "a long pass phrase for a storm"  # noqa: S105
 
 
-async def open_shop(port: int, logins: Mapping[str, str], orders: int, clients: int) -> Book:
+async def open_shop(
+    port: int,
+    logins: Mapping[str, str],
+    orders: int,
+    clients: int,
+    tls: ssl.SSLContext | None = None,
+) -> Book:
     """Returns a book with customers and products, some of which will sell out.
 
     `logins` are those of the staff, the admin's first. Raises PlatformError when the platform does
     not serve.
     """
-    wire = Wire(port)
+    wire = Wire(port, tls)
     try:
         book = Book([await _login(wire, *login) for login in logins.items()])
         for _ in range(min(clients, CUSTOMERS_MAX)):
@@ -42,9 +49,9 @@ async def open_shop(port: int, logins: Mapping[str, str], orders: int, clients: 
         wire.close()
 
 
-async def renew(book: Book, port: int) -> None:
+async def renew(book: Book, port: int, tls: ssl.SSLContext | None = None) -> None:
     """Logs everybody in again and again, for ever; a round that fails is for the next one."""
-    wire = Wire(port)
+    wire = Wire(port, tls)
     try:
         while True:
             await asyncio.sleep(RENEW_S)

@@ -23,6 +23,7 @@ class Options(msgspec.Struct, frozen=True):
     seed: int
     groups: list[str]
     settle_s: float
+    secure: bool = False
 
 
 class Second(msgspec.Struct, frozen=True):

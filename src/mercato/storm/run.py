@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -14,6 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from mercato.audit.auditing import verify
+from mercato.embedded.secure.mode import trusting
 from mercato.embedded.settings import Given
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
@@ -50,6 +52,7 @@ class Storm:
         self.book: Book | None = None
         self.began = time.monotonic()
         self._nurse = Nurse()
+        self._tls: ssl.SSLContext | None = None
 
     @property
     def now_s(self) -> float:
@@ -62,13 +65,13 @@ class Storm:
             port = platform.parts()["gateway"].ports["http"]
             self.phase = "opening the shop"
             o = self.options
-            book = await open_shop(port, platform.logins, o.orders, o.clients)
+            book = await open_shop(port, platform.logins, o.orders, o.clients, self._tls)
             base = database(platform.environment["MONGO_URI"], DATABASE)
             try:
                 times = await self._drive(platform, wiring, book, base, port)
                 self.phase = "reading what was kept"
                 records = await kept.read(base, data_dir / "mailbox")
-                stale = await _stale(port, book, records)
+                stale = await _stale(Wire(port, self._tls), book, records)
                 findings = await _audit(platform.environment["MONGO_URI"])
             finally:
                 await base.client.close()
@@ -77,8 +80,13 @@ class Storm:
     @asynccontextmanager
     async def _platform(self, data_dir: Path, wiring: Wiring) -> AsyncIterator[Platform]:
         async with Platform.open(
-            data_dir, given=Given(), tell=self._nurse.tell, rewire=wiring.rewire
+            data_dir,
+            given=Given(),
+            tell=self._nurse.tell,
+            rewire=wiring.rewire,
+            secure=self.options.secure,
         ) as platform:
+            self._tls = trusting(data_dir, platform.urls["gateway"])
             self._nurse.platform = platform
             try:
                 yield platform
@@ -93,14 +101,20 @@ class Storm:
         observer, faults = Observer(base, book.hot), Faults(platform, wiring, self._nurse)
         await observer.prepare()
         clients = Clients(
-            book, port, orders=o.orders, spread_s=o.faults_s, count=o.clients, seed=o.seed
+            book,
+            port,
+            orders=o.orders,
+            spread_s=o.faults_s,
+            count=o.clients,
+            seed=o.seed,
+            tls=self._tls,
         )
         self.book, self.observer, self.faults = book, observer, faults
         self.phase, self.began = "storm", clients.began
         loop = asyncio.get_running_loop()
         watching = loop.create_task(observer.run(clients.began))
         driving = loop.create_task(self._to_the_end(clients))
-        renewing = loop.create_task(renew(book, port))
+        renewing = loop.create_task(renew(book, port, self._tls))
         try:
             await faults.run(plan, clients.began)
             await asyncio.sleep(max(0.0, o.faults_s - self.now_s))
@@ -193,9 +207,9 @@ async def _undecided(base: AsyncDatabase[Any], due: Iterable[str]) -> int:
     return sum([str(order["_id"]) in wanted async for order in undecided])
 
 
-async def _stale(port: int, book: Book, records: Records) -> list[str]:
+async def _stale(wire: Wire, book: Book, records: Records) -> list[str]:
     """Returns the products that REST shows with another stock than the database's."""
-    wire, wrong = Wire(port), []
+    wrong: list[str] = []
     try:
         for product in book.products:
             shown = await _shown(wire, product)

@@ -60,7 +60,6 @@ class Authority:
         What is there is kept until its end is near or it names others. `others` are further names
         and addresses that it holds for.
         """
-        certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         names = x509.SubjectAlternativeName([_general(each) for each in (name, *others)])
         if not self._good(name, names):
             own = ec.generate_private_key(ec.SECP256R1())
@@ -81,7 +80,11 @@ class Authority:
                 )
             )
             _write(self.folder, name, own, draft.sign(self._key, hashes.SHA256()))
-        return certificate, key
+        return self.paths(name)
+
+    def paths(self, name: str) -> tuple[Path, Path]:
+        """Where the certificate of `name` and its key are."""
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def _good(self, name: str, names: x509.SubjectAlternativeName) -> bool:
         """Whether there is a certificate of ours for these names that is good for a while."""

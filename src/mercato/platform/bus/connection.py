@@ -170,6 +170,7 @@ class Bus:
                     servers=url.split(","), name=name, max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_WAIT_S, ping_interval=2,  # type: ignore[arg-type]
                     connect_timeout=2, pending_size=4 * 1024 * 1024,
+                    inbox_prefix=f"_INBOX_{name}",  # nobody else may listen to our answers
                     error_cb=_on_error, disconnected_cb=self._on_away, reconnected_cb=_on_back,
                     closed_cb=self._on_closed,
                 )  # fmt: skip
