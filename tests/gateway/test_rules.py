@@ -8,9 +8,10 @@ import pytest
 from google.protobuf.message import Message
 
 from mercato.gateway import email, order_shapes, product_shapes, users
+from mercato.gateway.account import rest
 from mercato.gateway.decoding import Decoder
 from mercato.kernel.errors import Violation
-from mercato.pb import inventory_pb2, mailer_pb2, money_pb2, order_pb2, user_pb2
+from mercato.pb import account_pb2, inventory_pb2, mailer_pb2, money_pb2, order_pb2, user_pb2
 
 LENGTHS = (1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 65, 100, 101, 200, 201, 254, 255, 256, 257, 1024,
            1025, 5000, 5001, 200_000, 200_001)  # fmt: skip
@@ -36,7 +37,13 @@ NUMBERS = [
 RULES: list[tuple[type, dict[str, Any], type[Message], dict[str, str]]] = [
     (users.Registration, {}, user_pb2.UserRequest, {"email": "", "password": "", "username": ""}),
     (users.Credentials, {"email": "a"}, user_pb2.AuthRequest, {"email": "", "password": ""}),
-    (users.Credentials, {"username": "a"}, user_pb2.AuthRequest, {"username": ""}),
+    (users.Credentials, {"username": "a"}, user_pb2.AuthRequest, {"username": "", "otp": ""}),
+    (rest.Verification, {}, account_pb2.VerifyEmailRequest, {"token": ""}),
+    (rest.Forgotten, {}, account_pb2.ForgotPasswordRequest, {"email": ""}),
+    (rest.NewPassword, {}, account_pb2.ResetPasswordRequest, {"token": "", "password": ""}),
+    (rest.TotpBeginning, {}, account_pb2.BeginTotpRequest, {"password": ""}),
+    (rest.TotpConfirmation, {}, account_pb2.ConfirmTotpRequest, {"code": ""}),
+    (rest.TotpEnd, {}, account_pb2.EndTotpRequest, {"password": "", "code": ""}),
     (
         users.ProfileChange,
         {},

@@ -5,9 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 
 from mercato.events import ProductChanged
-from mercato.gateway import docs
+from mercato.gateway import account, docs
 from mercato.gateway.client import Proxies
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
@@ -68,14 +69,16 @@ async def gateway(
         inventory = Inventory(channels, stock)
         readiness = Readiness({"user": user, "inventory": stock, "order": order})
         resources = [
-            Users(channels, user), inventory, Orders(channels, order), Emails(channels, mailer),
-            Security(channels, user), Probes(readiness),
+            Users(channels, user), account.Account(channels, user), inventory,
+            Orders(channels, order), Emails(channels, mailer), Security(channels, user),
+            Probes(readiness),
         ]  # fmt: skip
         proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
         reporter = Reporter(channels, SecurityServiceStub(user))
         stack.push_async_callback(reporter.flush)
         limits = await stack.enter_async_context(Limits.open(settings))
-        app = Limited(_app(Door(tokens, settings.currency, limits), resources), limits)
+        door, pages = Door(tokens, settings.currency, limits), account.routes(channels, user)
+        app = Limited(_app(door, resources, pages), limits)
         edge = Edge(Watch(app, reporter), proxies)
         yield (
             listening.getsockname()[1],
@@ -87,11 +90,12 @@ async def gateway(
         )
 
 
-def _app(door: Door, resources: list[object]) -> Litestar:
+def _app(door: Door, resources: list[object], pages: list[HTTPRouteHandler]) -> Litestar:
     return Litestar(
         route_handlers=[
             *(route for resource in resources for route in door.routes(resource)),
             *docs.routes(document(resources)),
+            *pages,
         ],
         exception_handlers=HANDLERS,
         openapi_config=None,

@@ -108,6 +108,8 @@ def _parameters(schema: dict[str, Any], place: str) -> list[dict[str, Any]]:
 
 def _answer(one: Operation) -> dict[str, Any]:
     headers = {name: {"schema": {"type": "string"}} for name in ("X-Request-ID", *one.answers_with)}
+    if one.status == 204:
+        return {"description": title(204), "headers": headers}
     content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
     if _is_struct(one.answer):
         content = {"application/json": {"schema": _reference(one.answer)}}

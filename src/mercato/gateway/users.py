@@ -40,6 +40,14 @@ class Credentials(Request, frozen=True):
     password: GivenPassword
     email: Annotated[Given, Meta(examples=["ada@example.com"])] | UnsetType = UNSET
     username: Given | UnsetType = UNSET
+    otp: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="Of accounts with a second factor: six digits, or a recovery code.",
+            examples=["123456"],
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         if (self.email is UNSET) == (self.username is UNSET):
@@ -80,6 +88,7 @@ class Profile(Answer, frozen=True):
     email: str
     role: Annotated[str, Meta(description="`customer` or `admin`.", examples=["customer"])]
     created_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    email_verified: bool
 
 
 class Users:
@@ -96,7 +105,8 @@ class Users:
     async def register(self, body: Registration) -> Reply:
         """Open an account.
 
-        Without a username, one is made from the e-mail address.
+        Without a username, one is made from the e-mail address. A mail with a link to verify the
+        address follows.
         """
         request = user_pb2.UserRequest(
             username=body.username, password=body.password, email=body.email
@@ -109,11 +119,13 @@ class Users:
     async def authenticate(self, body: Credentials) -> Reply:
         """Sign in with e-mail address or username.
 
+        Where the account has a second factor, 401 with the code `otp-required` asks for `otp` too.
         The answer's token goes into `Authorization: Bearer <token>` of every other call.
         """
         request = user_pb2.AuthRequest(
-            username=body.username or "", password=body.password, email=body.email or ""
-        )
+            username=body.username or "", password=body.password, email=body.email or "",
+            otp=body.otp,
+        )  # fmt: skip
         answer = await self._channels.call(self._users.AuthenticateUser, request)
         return reply(SignedIn(answer.token, "Bearer", answer.expires_in, answer.message))
 
@@ -157,4 +169,6 @@ def _own(caller: Caller, user_id: str) -> str:
 
 
 def _profile(user: user_pb2.UserProfile) -> Profile:
-    return Profile(user.id, user.username, user.email, user.role, user.created_at)
+    return Profile(
+        user.id, user.username, user.email, user.role, user.created_at, user.email_verified
+    )
