@@ -185,6 +185,10 @@ def _service(
     if name == "gateway" and size.copies > 1:
         environment["DRAIN_S"] = str(servers.DRAIN_S)
     if name == "user":
+        # where the links in mails lead
+        environment.setdefault(
+            "PUBLIC_URL", f"http://{LOOPBACK}:{plan.ports[f'{size.front}/http']}"
+        )
         roles = zip(("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False)
         for role, (email, password) in roles:
             environment |= {f"DEMO_{role}_EMAIL": email, f"DEMO_{role}_PASSWORD": password}
