@@ -79,6 +79,23 @@ OWN = (401, 200, 404, 200)
 ROUTES = [
     Route("POST", "/api/users/register", (201, 201, 201, 201), email),
     Route("POST", "/api/users/authenticate", (401, 401, 401, 401), wrong_login),
+    Route("POST", "/api/users/verify-email", (422, 422, 422, 422), lambda _: {"token": "none"}),
+    # whoever has just registered has a mail on its way; the keeper's address is verified
+    Route("POST", "/api/users/verify-email/resend", (401, 429, 429, 409)),
+    Route(
+        "POST", "/api/users/password/forgot", (202, 202, 202, 202),
+        lambda _: {"email": "nobody@example.com"},
+    ),
+    Route(
+        "POST", "/api/users/password/reset", (422, 422, 422, 422),
+        lambda _: {"token": "none", "password": "a good long pass phrase"},
+    ),
+    Route("POST", "/api/users/me/totp", (401, 422, 422, 422), lambda _: {"password": "not it"}),
+    Route("POST", "/api/users/me/totp/confirm", (401, 409, 409, 409), lambda _: {"code": "123456"}),
+    Route(
+        "DELETE", "/api/users/me/totp", (401, 422, 422, 422),
+        lambda _: {"password": "not it", "code": "123456"},
+    ),
     Route("GET", "/api/users/me", (401, 200, 200, 200)),
     Route("GET", "/api/users/{owner}", OWN),
     Route("PATCH", "/api/users/{owner}", OWN, lambda s: {"username": f"u{s.owner.id}"}),
