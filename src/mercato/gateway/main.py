@@ -73,13 +73,12 @@ async def gateway(
             Orders(channels, order), Emails(channels, mailer), Security(channels, user),
             Probes(readiness),
         ]  # fmt: skip
-        proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
         reporter = Reporter(channels, SecurityServiceStub(user))
         stack.push_async_callback(reporter.flush)
         limits = await stack.enter_async_context(Limits.open(settings))
         door, pages = Door(tokens, settings.currency, limits), account.routes(channels, user)
-        app = Limited(_app(door, resources, pages), limits)
-        edge = Edge(Watch(app, reporter), proxies)
+        app = Watch(Limited(_app(door, resources, pages), limits), reporter)
+        edge = Edge(app, Proxies(settings.trusted_proxies, settings.forwarded_header))
         yield (
             listening.getsockname()[1],
             serve(edge, listening, readiness.drain, settings.drain_s, certificate),
