@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
@@ -13,6 +14,8 @@ import structlog
 
 from mercato.cli.app import main
 
+_one_at_a_time = threading.Lock()  # what it says goes through the streams of this process
+
 
 def mercato(
     *words: str, stdin: str = "", environment: Mapping[str, str] = {}
@@ -21,6 +24,7 @@ def mercato(
     out, err = io.StringIO(), io.StringIO()
     logging = structlog.get_config()
     with (
+        _one_at_a_time,
         pytest.MonkeyPatch.context() as patch,
         TemporaryFile("w+") as given,
         redirect_stdout(out),

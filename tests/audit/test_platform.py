@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-import subprocess
 from collections.abc import AsyncIterator
+from subprocess import CompletedProcess
 from typing import Any
 
 import httpx2
@@ -16,6 +16,7 @@ from mercato.audit.model import Report
 from mercato.audit.repair import Repair, planned
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
+from mercato.platform import mongo
 from mercato.platform.mongo import Store
 from tests.cli.test_shop import mercato
 from tests.story.shop import Customer, Shop, eventually
@@ -165,8 +166,9 @@ async def test_every_kind_of_damage_is_mended_while_the_platform_runs(case: Case
 
 
 async def test_the_command_answers_with_its_exit_code_and_asks_before_it_repairs(
-    platform: Platform, case: Case
+    platform: Platform, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mongo, "REACH_MS", 1_000)
     (order,) = await case.place(1)
     await case.shop.settled([order], 20)
     await case.settle()
@@ -194,7 +196,7 @@ async def test_the_command_answers_with_its_exit_code_and_asks_before_it_repairs
     assert await case.found(settled=True) == set()
 
 
-def without_a_platform() -> subprocess.CompletedProcess[str]:
+def without_a_platform() -> CompletedProcess[str]:
     environment = {"JWT_SECRET": "s" * 40, "MONGO_URI": "mongodb://127.0.0.1:9/"}
     return mercato(None, "verify", "--data-dir", "/nonexistent", environment=environment)
 

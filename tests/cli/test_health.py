@@ -1,7 +1,6 @@
 """`mercato health`, as a container's health check calls it."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from grpc_health.v1.health import aio as health_aio
 from mercato.cli.health import served_by
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.part import serve
-from mercato.platform.settings import whole_environment
+from tests import command
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -93,8 +92,6 @@ def command_line(folder: Path, words: Sequence[str]) -> Path:
 
 async def asked(name: str, port: int, folder: Path) -> int:
     """Runs the command as a container does, with PORT in its environment; returns its exit code."""
-    command = (sys.executable, "-P", "-m", "mercato", "health", name)
-    environment = whole_environment() | {"PORT": str(port), "MERCATO_DATA_DIR": str(folder)}
-    process = await asyncio.create_subprocess_exec(*command, env=environment)
-    async with asyncio.timeout(10):
-        return await process.wait()
+    environment = {"PORT": str(port), "MERCATO_DATA_DIR": str(folder)}
+    done = await asyncio.to_thread(command.mercato, "health", name, environment=environment)
+    return done.returncode

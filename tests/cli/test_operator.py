@@ -10,6 +10,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 
+from mercato.cli import stores
 from mercato.cli.rest import Rest
 from mercato.cli.terminal import one_line
 from mercato.embedded.supervisor import Platform
@@ -17,6 +18,7 @@ from mercato.kernel.clock import now
 from mercato.kernel.identity import new_id
 from mercato.mailer.model import Mail, State, Written, message_id
 from mercato.mailer.repository import MongoMails
+from mercato.platform import mongo
 from mercato.platform.bus import Delivery
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
@@ -197,8 +199,14 @@ async def test_a_verdict_of_the_mailbox_comes_too_late_after_a_persons(database:
     ],
 )
 async def test_a_store_that_is_away_is_one_clear_line(
-    words: str, away: dict[str, str], said: str, platform: Platform
+    words: str,
+    away: dict[str, str],
+    said: str,
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(mongo, "REACH_MS", 300)
+    monkeypatch.setattr(stores, "REACH_S", 0.3)
     environment = {**platform.environment, **away}
     where = ("--data-dir", "/nonexistent")
     refused = mercato(None, *words.split(), *where, environment=environment)

@@ -149,14 +149,18 @@ async def test_a_consumer_that_is_ahead_of_its_stream_is_made_anew(
 
 
 async def test_a_slow_silence_does_not_end_deliveries_nor_pile_up_pulls(
-    bus: Bus, until: Until
+    bus: Bus, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(consumer, "PULL_EXPIRES_S", 1.5)
+    monkeypatch.setattr(consumer, "HEARTBEAT_S", 0.3)
     listener = Listener()
     async with listening(bus, listener) as subject:
         for name in numbered(3):
             await publish(bus, subject, name)
             await until(lambda: len(listener.heard) == int(name) + 1)  # noqa: B023 - awaited here
-            await asyncio.sleep(2)  # pulls expire after five
+            await asyncio.sleep(
+                0.6
+            )  # twice as long as a heartbeat; the last finds a pull that expired
         [mine] = [
             each
             for each in await bus.stream.consumers_info(events.STREAM)

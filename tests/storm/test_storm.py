@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from mercato.embedded import state
+from tests import command
 
 MERCATO = (sys.executable, "-P", "-m", "mercato", "storm")
 ORDERS = 3_000
@@ -74,6 +75,6 @@ def left(home: Path) -> list[psutil.Process]:
     ],
 )
 def test_a_storm_that_makes_no_sense_is_refused(words: tuple[str, str], says: str) -> None:
-    done = subprocess.run((*MERCATO, *words), capture_output=True, text=True, check=False)
+    done = command.mercato("storm", *words)
     assert done.returncode in (1, 2)
     assert says in done.stderr + done.stdout

@@ -11,6 +11,7 @@ from mercato.embedded.settings import Given
 
 TIMEOUT_S = 5.0
 DRIVER_TIMEOUT_S = 4.0  # less, so that a driver can say why
+MONGO_PORT = 27017
 SMTP_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
@@ -22,7 +23,7 @@ async def insist(given: Given) -> None:
             (
                 "MONGO_URI",
                 _hosts(given.mongo_uri),
-                _in_time(asyncio.to_thread(_mongo, given.mongo_uri)),
+                _in_time(_mongo(given.mongo_uri)),
             )
         )
     if given.redis_addr:
@@ -76,7 +77,23 @@ def _plain(failure: Exception) -> str:
     return text.partition(" (configured")[0].partition(", Timeout:")[0]
 
 
-def _mongo(uri: str) -> str:
+async def _mongo(uri: str) -> str:
+    hosts = _hosts(uri).split(",")
+    if uri.startswith("mongodb://") and "%" not in _hosts(uri):  # neither by DNS nor by a file
+        # the driver would go on dialling where nobody listens
+        refused = await asyncio.gather(*map(_dialled, hosts))
+        if all(refused):
+            return refused[0]
+    return await asyncio.to_thread(_mongo_speaks, uri)
+
+
+async def _dialled(address: str) -> str:
+    """Returns why nobody can be called there, empty if somebody can."""
+    host = urlsplit(f"//{address}")
+    return await _in_time(_tcp(host.hostname or "", host.port or MONGO_PORT))
+
+
+def _mongo_speaks(uri: str) -> str:
     """Blocks: the driver's asynchronous half forgets sockets on which nobody answered."""
     from pymongo import MongoClient
     from pymongo.errors import OperationFailure, PyMongoError
@@ -100,12 +117,15 @@ def _mongo(uri: str) -> str:
 
 async def _redis(given: Given) -> str:
     from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
 
     host, _, port = given.redis_addr.rpartition(":")
     redis = Redis(
         host=host or "127.0.0.1", port=int(port), db=given.redis_db, protocol=2,
         password=given.redis_password or None, socket_connect_timeout=DRIVER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
     )  # fmt: skip
     try:
         await redis.ping()
@@ -131,7 +151,7 @@ async def _one_nats(url: str) -> str:
         raise failure
 
     client = Client()
-    timeout_s = int(DRIVER_TIMEOUT_S)
+    timeout_s = max(1, int(DRIVER_TIMEOUT_S))
     try:
         await client.connect(
             url, allow_reconnect=False, connect_timeout=timeout_s, error_cb=give_up

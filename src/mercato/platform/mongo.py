@@ -28,6 +28,7 @@ Session = AsyncClientSession
 
 # A use case has this long in the database; a transaction is retried within it.
 TIMEOUT_S = 2.5
+REACH_MS = 3_000  # to find a server, and to connect to it
 # A read waits so long for the primary before it asks a secondary, where there is one.
 PRIMARY_S = 0.7
 # mongod holds what a killed process had locked for this long, at most (PROTOCOL, "Why", 1).
@@ -104,8 +105,8 @@ class Store:
     async def open(cls, uri: str, name: str) -> AsyncIterator["Store"]:
         """Opens the database `name` behind `uri`; connects at its first use."""
         client: AsyncMongoClient[Document] = AsyncMongoClient(
-            uri, tz_aware=True, retryWrites=True, serverSelectionTimeoutMS=3000,
-            connectTimeoutMS=3000, timeoutMS=int(TIMEOUT_S * 1000), appname="mercato",
+            uri, tz_aware=True, retryWrites=True, serverSelectionTimeoutMS=REACH_MS,
+            connectTimeoutMS=REACH_MS, timeoutMS=int(TIMEOUT_S * 1000), appname="mercato",
             type_registry=TypeRegistry([_PlainInteger()]),
         )  # fmt: skip
         _clients.add(client)
