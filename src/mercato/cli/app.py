@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from cyclopts import App, Parameter
 
@@ -135,6 +134,13 @@ Examples:
   mercato mail resolve 6b02f3bd03c86491ab6d36e7:order-confirmed --send-again""",
 }
 
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("mercato")
+
+
 app = App(
     name="mercato",
     help="A commerce backend that keeps its word.",
@@ -142,7 +148,7 @@ app = App(
         "Exit code of every command: 0 done, 1 it failed, 2 an option or a setting is wrong, "
         "3 no platform runs there."
     ),
-    version=lambda: version("mercato"),
+    version=_version,
     default_parameter=Parameter(negative=()),
     help_format="plaintext",
 )
