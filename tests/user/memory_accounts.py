@@ -5,6 +5,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from mercato.kernel.client import Client
+from mercato.platform.limits import Bucket, Local, Quota
 from mercato.platform.sealing import Sealer
 from mercato.user.authenticators import Authenticators
 from mercato.user.model import (
@@ -20,7 +22,7 @@ from mercato.user.model import (
     taken,
     username_key,
 )
-from mercato.user.usecase import Accounts, Recovery, SecondFactors
+from mercato.user.usecase import Accounts, Attempts, Recovery, SecondFactors
 
 SECRET = "a secret of the tests, of enough bytes"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -131,6 +133,36 @@ class MemoryEnds:
         return 0
 
 
+class MemoryFailures:
+    """Ten failures an hour, by the buckets that the service has while Redis is away."""
+
+    def __init__(self) -> None:
+        self._local = Local()
+
+    def _spend(self, key: str, cost: int) -> float:
+        (verdict,) = self._local.spend([Bucket(key, Quota(10, 3600, 10))], cost)
+        return verdict.retry_s
+
+    async def take(self, key: str) -> float:
+        return self._spend(key, 1)
+
+    async def give_back(self, key: str) -> None:
+        self._spend(key, -1)
+
+
+class MemoryDevices:
+    """Networks that are known."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    async def known(self, key: str) -> bool:
+        return key in self.keys
+
+    async def remember(self, key: str) -> None:
+        self.keys.add(key)
+
+
 class Desk:
     """Every use case of accounts over one memory, and a clock that is moved by hand."""
 
@@ -143,10 +175,15 @@ class Desk:
         self.factors = SecondFactors(
             self.users, self.passwords, authenticators, self.trail, self.clock
         )
+        self.client, self.devices = Client("192.0.2.1"), MemoryDevices()
+        self.attempts = Attempts(
+            MemoryFailures(), self.devices, self.trail, lambda: self.client, SECRET
+        )
         rules = PasswordRules(COMMON)
         self.accounts = Accounts(
             self.users, self.passwords, self.clock, rules=rules, links=self.links,
             factors=self.factors, sessions=self.sessions, trail=self.trail, private=private,
+            attempts=self.attempts,
         )  # fmt: skip
         self.recovery = Recovery(
             self.users, self.passwords, self.clock, rules=rules, links=self.links,

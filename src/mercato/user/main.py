@@ -1,6 +1,8 @@
 """The user service, put together."""
 
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +15,11 @@ from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
 from mercato.platform.cache import Cache
+from mercato.platform.limits import Limiter, Quota
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
 from mercato.platform.relay import Relay, to_bus
-from mercato.platform.rpc import Channels, Identity, Server
+from mercato.platform.rpc import Channels, Identity, Server, client_of_call
 from mercato.platform.run import run, until_ready
 from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
@@ -26,9 +29,17 @@ from mercato.user.handler import ALLOWED, AccountHandler, SecurityHandler, UserH
 from mercato.user.model import OPERATOR, EmailTaken, LinkKey, PasswordRules
 from mercato.user.passwords import COMMON, Passwords
 from mercato.user.peers import Post
-from mercato.user.repository import OUTBOX, SHAPES, MongoEvents, MongoUsers, log_event
+from mercato.user.repository import (
+    OUTBOX,
+    SHAPES,
+    MongoDevices,
+    MongoEvents,
+    MongoUsers,
+    RedisFailures,
+    log_event,
+)
 from mercato.user.settings import UserSettings
-from mercato.user.usecase import Accounts, Recovery, Registration, SecondFactors, Trail
+from mercato.user.usecase import Accounts, Attempts, Recovery, Registration, SecondFactors, Trail
 
 NAME = "user"
 SERVICES = (
@@ -56,12 +67,15 @@ async def main() -> None:
         ) as cache,
         Bus.open(settings.nats_url, NAME) as bus,
         channels.open(settings.mailer_service, "mailer") as mailer,
+        _failures(settings) as failures,
     ):  # fmt: skip
         await until_ready("mongo", lambda: store.ensure(SHAPES))
         outbox = Outbox(store[OUTBOX])
         links = LinkKey(settings.jwt_secret)
         trail = Trail(MongoEvents(store), clock.now, log_event)
-        verbs = _verbs(settings, MongoUsers(store, outbox, cache), links, trail)
+        secret = settings.jwt_secret
+        attempts = Attempts(failures, MongoDevices(store), trail, client_of_call, secret)
+        verbs = _verbs(settings, MongoUsers(store, outbox, cache), links, trail, attempts)
         await until_ready("mongo", partial(_make_demo_accounts, verbs.accounts, settings))
         post = Post(
             MailerServiceStub(mailer), channels, links,
@@ -87,7 +101,18 @@ class Verbs:
     factors: SecondFactors
 
 
-def _verbs(settings: UserSettings, users: MongoUsers, links: LinkKey, trail: Trail) -> Verbs:
+@asynccontextmanager
+async def _failures(settings: UserSettings) -> AsyncIterator[RedisFailures]:
+    quota = Quota.of(settings.rate_limit_attempts if settings.rate_limits else "1000000/1s")
+    async with Limiter.open(
+        settings.redis_addr, password=settings.redis_password, database=settings.redis_db
+    ) as limiter:
+        yield RedisFailures(limiter, quota)
+
+
+def _verbs(
+    settings: UserSettings, users: MongoUsers, links: LinkKey, trail: Trail, attempts: Attempts
+) -> Verbs:
     passwords, rules = Passwords(), PasswordRules(COMMON)
     sessions = _NoSessions()
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
@@ -95,6 +120,7 @@ def _verbs(settings: UserSettings, users: MongoUsers, links: LinkKey, trail: Tra
     accounts = Accounts(
         users, passwords, clock.now, rules=rules, links=links, factors=factors,
         sessions=sessions, trail=trail, private=settings.private_registration,
+        attempts=attempts,
     )  # fmt: skip
     recovery = Recovery(
         users, passwords, clock.now, rules=rules, links=links, sessions=sessions, trail=trail

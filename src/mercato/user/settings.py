@@ -5,6 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from mercato.platform.limits import Written
 from mercato.platform.settings import Secret, StoreSettings
 
 
@@ -19,6 +20,8 @@ class UserSettings(StoreSettings):
 
     port: int = 50053
     private_registration: bool = False
+    rate_limits: bool = True
+    rate_limit_attempts: Written = "10/600s"  # failures of a login
     sealing_secret: Secret = Secret("")
     mailer_service: str = "127.0.0.1:50054"
     oidc_name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,31}$")] = "openid"

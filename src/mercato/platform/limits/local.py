@@ -30,7 +30,7 @@ class Local:
         if not (take and all(each.admitted for each in found)):
             return found
         for position, each in enumerate(buckets):
-            backlog_us = backlogs[position] + cost * each.quota.unit_us
+            backlog_us = max(0, backlogs[position] + cost * each.quota.unit_us)
             self._put(each.key, now_us + backlog_us)
             found[position] = each.quota.verdict(backlog_us)
         return found

@@ -44,7 +44,8 @@ end
 local taken = yes * cost * ARGV[2]
 for i, key in ipairs(KEYS) do
   at[i] = at[i] + taken * ARGV[3 * i]
-  if taken + ARGV[3 * i + 2] > 0 then
+  if taken ~= 0 or tonumber(ARGV[3 * i + 2]) > 0 then
+    at[i] = math.max(at[i], now + 1)
     redis.call('SET', key, string.format('%.0f', at[i]), 'PX', math.ceil((at[i] - now) / 1000))
   end
   at[i] = at[i] - now
@@ -97,7 +98,7 @@ class Limiter:
     ) -> list[Verdict]:
         """Takes `cost` units from each bucket, or from none where one of them has no room.
 
-        Returns what each bucket says; without `take` it is only asked.
+        Returns what each bucket says; without `take` it is only asked. Less than 0 gives back.
         """
         return await self._decide(_Wish(buckets, cost, take))
 

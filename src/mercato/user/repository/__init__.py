@@ -1,17 +1,20 @@
 """What the user service keeps in MongoDB."""
 
-from mercato.user.repository import trail, users
+from mercato.user.repository import attempts, trail, users
+from mercato.user.repository.attempts import MongoDevices, RedisFailures
 from mercato.user.repository.trail import SECURITY_EVENTS, MongoEvents, log_event
 from mercato.user.repository.users import OUTBOX, USERS, MongoUsers
 
-SHAPES = users.SHAPES | trail.SHAPES
+SHAPES = users.SHAPES | trail.SHAPES | attempts.SHAPES
 
 __all__ = [
     "OUTBOX",
     "SECURITY_EVENTS",
     "SHAPES",
     "USERS",
+    "MongoDevices",
     "MongoEvents",
     "MongoUsers",
+    "RedisFailures",
     "log_event",
 ]

@@ -7,6 +7,7 @@ from mercato.user.usecase.accounts import (
     Users,
     Wish,
 )
+from mercato.user.usecase.attempts import Attempts, TooManyAttempts
 from mercato.user.usecase.recovery import (
     Recovery,
 )
@@ -27,6 +28,7 @@ from mercato.user.usecase.trail import (
 
 __all__ = [
     "Accounts",
+    "Attempts",
     "Events",
     "Granted",
     "Passwords",
@@ -37,6 +39,7 @@ __all__ = [
     "SecondFactors",
     "SessionStore",
     "Sessions",
+    "TooManyAttempts",
     "Trail",
     "Users",
     "Wish",

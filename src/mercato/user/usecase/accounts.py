@@ -31,6 +31,7 @@ from mercato.user.model import (
     taken,
     username_from,
 )
+from mercato.user.usecase.attempts import Attempts
 from mercato.user.usecase.second_factor import SecondFactors
 from mercato.user.usecase.trail import Recorder
 
@@ -105,6 +106,7 @@ class Accounts:
         factors: SecondFactors,
         sessions: Sessions,
         trail: Recorder,
+        attempts: Attempts,
         private: bool = False,
     ) -> None:
         self._users = users
@@ -115,6 +117,7 @@ class Accounts:
         self._factors = factors
         self._sessions = sessions
         self._trail = trail
+        self._attempts = attempts
         self._private = private
 
     async def register(self, wish: Registration, asking: Caller) -> Profile:
@@ -179,11 +182,14 @@ class Accounts:
         """Returns who `login` (an e-mail address or a username) is.
 
         Raises WrongCredentials, the same and after the same work whether the login is known or
-        not; Invalid without a login; Exhausted. With a second factor, and after the right password
-        only: OtpRequired, OtpWrong, TooManyCodes.
+        not; TooManyAttempts, alike for both; Invalid without a login; Exhausted. With a second
+        factor, and after the right password only: OtpRequired, OtpWrong, TooManyCodes.
         """
         if not login:
             raise Invalid("who is it?", [Violation("email", "give an e-mail or a username")])
+        return await self._attempts.judge(login, lambda: self._guess(login, password, otp))
+
+    async def _guess(self, login: str, password: str, otp: str) -> Profile:
         user = await self._users.by_login(login)
         stored = None if user is None else user.password_hash
         right, better = await self._passwords.check(password, stored)

@@ -1,0 +1,90 @@
+"""Guesses at passwords: how many an account bears, and why nobody can lock others out.
+
+Failures are counted by login, known or not, so that the answer tells neither. A network from which
+the login has succeeded before has a count of its own: whoever guesses from elsewhere uses up what
+strangers have, and the owner comes in from home all the same.
+"""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from mercato.kernel.client import Client
+from mercato.kernel.errors import Exhausted
+from mercato.user.model import Profile, WrongCredentials, normal_email, username_key
+from mercato.user.usecase.trail import Recorder
+
+
+class TooManyAttempts(Exhausted):
+    """The login has failed too often of late, from where the caller is."""
+
+
+class Failures(Protocol):
+    async def take(self, key: str) -> float:
+        """Takes one failure of those that `key` bears; returns 0, or how many seconds to wait."""
+        ...
+
+    async def give_back(self, key: str) -> None: ...
+
+
+class Devices(Protocol):
+    """Networks from which a login has succeeded, by a hash of both."""
+
+    async def known(self, key: str) -> bool: ...
+
+    async def remember(self, key: str) -> None: ...
+
+
+class Attempts:
+    """Lets guesses at a login through, until too many have failed."""
+
+    def __init__(
+        self,
+        failures: Failures,
+        devices: Devices,
+        trail: Recorder,
+        client: Callable[[], Client],
+        secret: str,
+    ) -> None:
+        self._failures = failures
+        self._devices = devices
+        self._trail = trail
+        self._client = client
+        self._key = hmac.digest(secret.encode(), b"mercato login attempts", hashlib.sha256)
+
+    async def judge(self, login: str, guess: Callable[[], Awaitable[Profile]]) -> Profile:
+        """Returns what `guess` does; only its WrongCredentials count.
+
+        Raises TooManyAttempts, before anything is looked up or hashed.
+        """
+        client = self._client()
+        account = self._hash(normal_email(login) if "@" in login else username_key(login))
+        device = self._hash(account, client.network)
+        known = bool(client.network) and await self._devices.known(device)
+        key = device if known else account
+        # Taken before the guess, or a thousand at once would all find room.
+        if wait_s := await self._failures.take(key):
+            seconds = math.ceil(wait_s)
+            await self._trail.record("lockout", address=client.address, detail={"login": account})
+            detail = f"too many attempts; try again in {seconds} s"
+            raise TooManyAttempts(detail, retry_after_s=seconds)
+        try:
+            profile = await guess()
+        except WrongCredentials:
+            await self._trail.record(
+                "login.failed", address=client.address, detail={"login": account}
+            )
+            raise
+        except Exception:
+            await self._failures.give_back(key)
+            raise
+        await self._failures.give_back(key)
+        if client.network and not known:
+            await self._devices.remember(device)
+        await self._trail.record("login.succeeded", user_id=profile.id, address=client.address)
+        return profile
+
+    def _hash(self, *parts: str) -> str:
+        return hmac.digest(self._key, "\n".join(parts).encode(), hashlib.sha256).hex()[:32]
