@@ -40,7 +40,7 @@ simulate: $(EVERYTHING) ## Run the order protocol under seeded faults (SEEDS=100
 storm: $(RUNTIME) ## Put a platform of its own under load and faults (ARGS="--seed 7")
 	@exec $(BIN)/mercato storm $(ARGS)
 
-check: $(EVERYTHING) ## Check format, lint, types, import contracts, style, generated code, YAML
+check: $(EVERYTHING) ## Check format, lint, types, contracts, style, generated code, YAML, dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -50,6 +50,8 @@ check: $(EVERYTHING) ## Check format, lint, types, import contracts, style, gene
 	$(BIN)/yamllint --strict .
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github/workflows
+	$(BIN)/python tools/vulnerabilities.py
 
 fmt: $(EVERYTHING) ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .

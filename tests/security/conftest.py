@@ -1,4 +1,4 @@
-"""One platform in secure mode for all of these tests, and whoever knocks at its doors."""
+"""The shop that is tried, a second one in secure mode, and whoever knocks at their doors."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,19 @@ import pytest
 from mercato.embedded.secure.authority import Authority
 from mercato.embedded.supervisor import Platform
 from mercato.platform.rpc import Identity
+from tests.security.parties import Minting, minting
 from tests.story.shop import Shop
+
+
+@pytest.fixture(scope="session")
+async def shop(platform: Platform) -> AsyncIterator[Shop]:
+    async with Shop.of(platform) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def tokens(platform: Platform) -> Minting:
+    return minting(platform)
 
 
 @pytest.fixture(scope="session")
