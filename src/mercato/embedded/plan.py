@@ -183,7 +183,7 @@ def _service(
         answers = partial(probes.serving, mine["grpc"], name, secure.identity if secure else None)
         environment |= {"PORT": str(mine["grpc"]), "METRICS_PORT": str(mine["metrics"])}
     if name == "gateway" and size.copies > 1:
-        environment["DRAIN_S"] = str(servers.DRAIN_S)
+        environment |= {"DRAIN_S": str(servers.DRAIN_S), "PROXY_PROTOCOL": "1"}
     if name == "user":
         # where the links in mails lead
         environment.setdefault(

@@ -105,7 +105,7 @@ def balancer(port: int, gateways: Sequence[int]) -> Part:
         ports={"http": port},
         answers=partial(probes.http_ok, port, "/readyz"),
         tier=Tier.GATEWAY,
-        environment={"PORT": str(port), "BACKENDS": addresses(gateways)},
+        environment={"PORT": str(port), "BACKENDS": addresses(gateways), "PROXY_PROTOCOL": "1"},
     )
 
 

@@ -29,7 +29,12 @@ _SAFE: Final = (
     (b"server", b"mercato"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
+# For a year, once a browser has come by https; said by http it would mean nothing.
+_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 # What an answer that is no page may do in a browser: nothing. Pages say better themselves.
 _NOTHING: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -42,8 +47,9 @@ log = structlog.get_logger()
 class Edge:
     """Wraps `app`; whatever happens inside, there is one answer, one log line and one count."""
 
-    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
+    def __init__(self, app: ASGIApp, proxies: Proxies, *, https: bool = False) -> None:
         self._app = app
+        self._safe = (*_SAFE, _HTTPS_ONLY) if https else _SAFE
         self._proxies = proxies
         self._counters: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
@@ -67,7 +73,7 @@ class Edge:
                 said = {name for name, _ in given}
                 given += [each for each in _NOTHING if each[0] not in said]
                 request_id = (b"x-request-id", trace.request_id.encode())
-                message["headers"] = [*given, *_SAFE, request_id]
+                message["headers"] = [*given, *self._safe, request_id]
             await send(message)
 
         IN_FLIGHT.inc()

@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from socket import socket
 from typing import Any
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
 
 from mercato.events import ProductChanged
 from mercato.gateway import account, docs
 from mercato.gateway.client import Proxies
+from mercato.gateway.cors import Cors
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
 from mercato.gateway.inventory import Inventory
@@ -78,15 +81,33 @@ async def gateway(
         limits = await stack.enter_async_context(Limits.open(settings))
         door, pages = Door(tokens, settings.currency, limits), account.routes(channels, user)
         app = Watch(Limited(_app(door, resources, pages), limits), reporter)
-        edge = Edge(app, Proxies(settings.trusted_proxies, settings.forwarded_header))
         yield (
             listening.getsockname()[1],
-            serve(edge, listening, readiness.drain, settings.drain_s, certificate),
+            _served(_edge(app, settings), listening, readiness, settings, certificate),
             *([certificate.renew()] if certificate else []),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
             bus.watch("stock.>", inventory.catalogue.moved),
             reporter.run(),
         )
+
+
+def _served(
+    edge: Edge,
+    listening: socket,
+    readiness: Readiness,
+    settings: GatewaySettings,
+    certificate: Certificate | None,
+) -> Coroutine[Any, Any, None]:
+    return serve(
+        edge, listening, readiness.drain, settings.drain_s, certificate,
+        announced=settings.proxy_protocol,
+    )  # fmt: skip
+
+
+def _edge(app: ASGIApp, settings: GatewaySettings) -> Edge:
+    https = bool(settings.tls_cert_file) or settings.public_url.startswith("https:")
+    proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
+    return Edge(Cors(app, settings.cors_origins), proxies, https=https)
 
 
 def _app(door: Door, resources: list[object], pages: list[HTTPRouteHandler]) -> Litestar:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from typing import Any, Final
 
 import uvicorn
@@ -18,6 +20,11 @@ KEEP_ALIVE_S: Final = 75
 STOP_GRACE_S: Final = 8
 
 
+_ANNOUNCEMENT: Final = re.compile(
+    rb"PROXY TCP[46] ([0-9a-fA-F:.]{2,45}) [0-9a-fA-F:.]{2,45} ([0-9]{1,5}) [0-9]{1,5}\r\n"
+)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but signals are for `platform.run`."""
 
@@ -27,9 +34,15 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, but a connection that is slow to say what it wants is closed."""
+    """uvicorn's, but a connection that is slow to say what it wants is closed.
 
+    Where a balancer before us speaks the PROXY protocol (version 1), its first line tells whose
+    connection it is; only a balancer on this machine is believed.
+    """
+
+    announced = False
     _late: asyncio.TimerHandle | None = None
+    _began = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,7 +52,11 @@ class _Protocol(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
         if self._late is None and (cycle is None or cycle.response_complete):
             self._expect()
-        super().data_received(data)
+        if self.announced and not self._began:
+            self._began = True
+            data = self._introduced(data)
+        if data:
+            super().data_received(data)
 
     def on_headers_complete(self) -> None:
         self._relax()
@@ -49,6 +66,14 @@ class _Protocol(HttpToolsProtocol):
         self._relax()
         super().connection_lost(exc)
 
+    def _introduced(self, data: bytes) -> bytes:
+        """Takes over the client's address; returns what follows it."""
+        match = _ANNOUNCEMENT.match(data)
+        if match is None or not (self.client and ip_address(self.client[0]).is_loopback):
+            return data
+        self.client = (match[1].decode(), int(match[2]))
+        return data[match.end() :]
+
     def _expect(self) -> None:
         self._late = self.loop.call_later(HEAD_S_MAX, self.transport.close)
 
@@ -56,6 +81,10 @@ class _Protocol(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class _Announced(_Protocol):
+    announced = True
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -73,10 +102,12 @@ async def serve(
     stopping: Callable[[], None],
     notice_s: float,
     certificate: Certificate | None = None,
+    *,
+    announced: bool = False,
 ) -> None:
     """Serves `app` until cancelled; then calls `stopping` and ends once every answer is out.
 
-    With a `certificate` it speaks HTTPS only.
+    With a `certificate` it speaks HTTPS only; `announced` as told at _Protocol.
 
     It goes on listening for `notice_s`, so that balancers see what `stopping` says; whoever has a
     connection is asked to close it.
@@ -84,7 +115,7 @@ async def serve(
     server = _Server(
         uvicorn.Config(
             app,
-            http=_Protocol,
+            http=_Announced if announced else _Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

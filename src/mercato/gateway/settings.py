@@ -29,6 +29,8 @@ class GatewaySettings(Settings):
     tls_key_file: str = ""
     trusted_proxies: str = ""  # CIDRs with commas: who may say for whom a request is made
     forwarded_header: Header = "x-forwarded-for"
+    proxy_protocol: bool = False  # a balancer begins each connection with the client's address
+    cors_origins: str = ""  # whose pages may read our answers: https://shop.example, with commas
     redis_addr: str = "127.0.0.1:6379"
     redis_password: Secret = Secret("")
     redis_db: int = 0

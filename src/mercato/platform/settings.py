@@ -31,6 +31,7 @@ _ADDRESS: Final = re.compile(_NAME + "?:(?P<port>[0-9]{1,5})")
 _IPV4: Final = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}", re.ASCII)
 _MONGO: Final = re.compile(rf"mongodb(\+srv)?://([^@/:]*(:[^@/:]*)?@)?{_HOST}(,{_HOST})*([/?]\S*)?")
 _ORIGIN: Final = re.compile(rf"https?://{_HOST}")
+_PAGES: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 _NATS: Final = re.compile(rf"(nats|tls)://([^@/\s]+@)?{_HOST}/?")
 
 
@@ -194,6 +195,8 @@ def _check_form(name: str, text: str) -> None:
         raise ValueError("it must be https://host or http://host:port, with nothing behind")
     elif name == "NATS_URL" and not all(_NATS.fullmatch(url.strip()) for url in text.split(",")):
         raise ValueError("it must be nats://host:port or tls://host:port, or several with commas")
+    elif name == "CORS_ORIGINS" and not all(map(_PAGES.fullmatch, re.split(r",\s*", text))):
+        raise ValueError("it must be exact origins, such as https://shop.example, with commas")
     elif name == "TRUSTED_PROXIES":
         for network in text.split(","):
             ip_network(network.strip())  # its own words say what is wrong

@@ -20,6 +20,7 @@ class BalancerSettings:
 
     port: int
     backends: str
+    proxy_protocol: bool = False  # tells the gateways whose each connection is
 
 
 async def main() -> None:
@@ -28,7 +29,7 @@ async def main() -> None:
     telemetry.start("balancer", level="info", host=LOOPBACK, metrics_port=0)
     backends = Backends(settings.backends.split(","))
     calls = Tasks()
-    proxy = Proxy(backends, calls)
+    proxy = Proxy(backends, calls, announces=settings.proxy_protocol)
     server = await asyncio.start_server(proxy.connected, LOOPBACK, settings.port, backlog=2048)
     try:
         await run(backends.watch(), name="balancer")

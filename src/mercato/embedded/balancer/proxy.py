@@ -13,6 +13,7 @@ import httptools
 
 from mercato.embedded.balancer.backends import Backend, Backends
 from mercato.embedded.balancer.messages import CHUNK, Request, Response
+from mercato.embedded.ports import LOOPBACK
 from mercato.platform.tasks import Tasks
 
 CONNECT_S = 1.0
@@ -49,7 +50,8 @@ class Lost(Exception):
 class Proxy:
     """Serves every connection of customers'."""
 
-    def __init__(self, backends: Backends, calls: Tasks) -> None:
+    def __init__(self, backends: Backends, calls: Tasks, *, announces: bool = False) -> None:
+        self._announces = announces
         self.closing = False
         self._backends = backends
         self._calls = calls
@@ -57,13 +59,14 @@ class Proxy:
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answers the requests of one connection, one after the other."""
         link: Link | None = None
+        hello = _announcement(writer) if self._announces else b""
         try:
             while not self.closing:
                 request = Request()
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     if not await request.read(reader):
                         break
-                link = await self._calls.start(self._answer(request, link, reader, writer))
+                link = await self._calls.start(self._answer(request, link, hello, reader, writer))
                 if link is None:
                     break
         except (OSError, TimeoutError):
@@ -77,11 +80,12 @@ class Proxy:
         self,
         request: Request,
         kept: Link | None,
+        hello: bytes,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> Link | None:
         """Has `request` answered; returns the connection to use next, None when all is over."""
-        async for link in self._patiently(kept):
+        async for link in self._patiently(kept, hello):
             if not request.whole:
                 await _tunnel(request, link, reader, writer)
                 return None
@@ -98,17 +102,17 @@ class Proxy:
         writer.write(AWAY)
         return None
 
-    async def _patiently(self, kept: Link | None) -> AsyncIterator[Link]:
+    async def _patiently(self, kept: Link | None, hello: bytes) -> AsyncIterator[Link]:
         """Gives links, again and again for PATIENCE_S: a gateway may be back in a moment."""
         until = asyncio.get_running_loop().time() + PATIENCE_S
-        async for link in self._links(kept):
+        async for link in self._links(kept, hello):
             yield link
         while not self.closing and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(AGAIN_S)
-            async for link in self._links(None):
+            async for link in self._links(None, hello):
                 yield link
 
-    async def _links(self, kept: Link | None) -> AsyncIterator[Link]:
+    async def _links(self, kept: Link | None, hello: bytes) -> AsyncIterator[Link]:
         """Gives `kept` where it will do, then new connections, each to another gateway."""
         if kept is not None:
             if kept.usable:
@@ -121,7 +125,14 @@ class Proxy:
                     opened = await asyncio.open_connection(backend.host, backend.port)
             except (OSError, TimeoutError):
                 continue
+            opened[1].write(hello)
             yield Link(backend, *opened)
+
+
+def _announcement(writer: asyncio.StreamWriter) -> bytes:
+    """Returns the line of the PROXY protocol that tells a gateway whose connection this is."""
+    host, port = writer.get_extra_info("peername")[:2]
+    return f"PROXY TCP4 {host} {LOOPBACK} {port} 0\r\n".encode()
 
 
 async def _exchange(request: Request, link: Link, writer: asyncio.StreamWriter) -> bool:
