@@ -12,7 +12,7 @@ import pytest
 from jinja2 import TemplateError
 
 from mercato.kernel.money import Money
-from mercato.mailer.composing import REASONS, SUBJECTS, Composer
+from mercato.mailer.composing import BOUNDARY, REASONS, SUBJECTS, Composer
 from mercato.mailer.model import Line, Mail, Order, Templated, Written
 from mercato.mailer.plaintext import plaintext
 from tests.mailer.conftest import SENDER, a_mail
@@ -95,6 +95,30 @@ def test_a_written_mail_is_sent_exactly_as_given(compose: Composer) -> None:
     assert body(message, "html") == html
     assert body(message, "plain") == "Sale!\n\n{{ 7*7 }} {% x %} & é\n"
     assert message["Subject"] == "Sale ünd more"
+
+
+@pytest.mark.parametrize(
+    ("html", "encoding"),
+    [
+        ("<p>Plain</p>\n", "7bit"),
+        ("<p>" + "wide " * 190 + "</p>", "7bit"),
+        ("<p>" + "too wide " * 120 + "</p>", "quoted-printable"),
+        ("<p>Žluťoučký kůň</p>", "quoted-printable"),
+        ("<p>bell \x07</p>", "quoted-printable"),
+        (f"<p>\n--{BOUNDARY}--\n</p>", "quoted-printable"),
+    ],
+)
+def test_a_part_is_encoded_where_it_must_be_and_reads_the_same(
+    compose: Composer, html: str, encoding: str
+) -> None:
+    mail = replace(a_mail("w"), content=Written(subject="Hello", html=html))
+    message = read(compose, mail)
+    part = message.get_body(("html",))
+    assert part is not None
+    assert part["Content-Transfer-Encoding"] == encoding
+    assert body(message, "html") == html
+    assert max(map(len, compose(mail).content.splitlines())) <= 998
+    assert len(list(message.iter_parts())) == 2
 
 
 def test_a_shop_may_have_any_name() -> None:
