@@ -101,7 +101,9 @@ class PlainPasswords:
     async def hash(self, password: str) -> str:
         return f"${password}"
 
-    async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]:
+    async def check(
+        self, password: str, stored: str | None, *, familiar: bool = False
+    ) -> tuple[bool, str | None]:
         self.checked += 1
         return stored == f"${password}", None
 

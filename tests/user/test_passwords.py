@@ -115,3 +115,19 @@ async def test_too_long_a_queue_is_refused_at_once(passwords: Passwords) -> None
     assert time.perf_counter() - began < 0.5
     assert len(await asyncio.gather(*waiting)) == WAITING_MAX > WORKERS
     assert await passwords.hash("now there is room")
+
+
+async def test_who_is_familiar_does_not_stand_in_line_with_strangers(passwords: Passwords) -> None:
+    stored, done = await passwords.hash("secret"), list[str]()
+
+    async def one(name: str, *, familiar: bool) -> None:
+        await passwords.check("secret", stored, familiar=familiar)
+        done.append(name)
+
+    strangers = [asyncio.ensure_future(one("stranger", familiar=False)) for _ in range(WAITING_MAX)]
+    await asyncio.sleep(0)
+    await one("owner", familiar=True)
+    assert len(done) <= 2 * WORKERS + 1, "the owner had to wait"
+    strangers[-1].cancel()
+    await asyncio.gather(*strangers, return_exceptions=True)
+    assert await passwords.hash("every thread is free again")

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from mercato.kernel.errors import Forbidden, Invalid, Violation
@@ -80,7 +81,9 @@ class Users(Protocol):
 class Passwords(Protocol):
     async def hash(self, password: str) -> str: ...
 
-    async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]: ...
+    async def check(
+        self, password: str, stored: str | None, *, familiar: bool = False
+    ) -> tuple[bool, str | None]: ...
 
 
 class Sessions(Protocol):
@@ -187,12 +190,12 @@ class Accounts:
         """
         if not login:
             raise Invalid("who is it?", [Violation("email", "give an e-mail or a username")])
-        return await self._attempts.judge(login, lambda: self._guess(login, password, otp))
+        return await self._attempts.judge(login, partial(self._guess, login, password, otp))
 
-    async def _guess(self, login: str, password: str, otp: str) -> Profile:
+    async def _guess(self, login: str, password: str, otp: str, familiar: bool) -> Profile:
         user = await self._users.by_login(login)
         stored = None if user is None else user.password_hash
-        right, better = await self._passwords.check(password, stored)
+        right, better = await self._passwords.check(password, stored, familiar=familiar)
         if user is None or not right or (self._private and not user.profile.email_verified):
             raise WrongCredentials("the login or the password is wrong")
         if better is not None:

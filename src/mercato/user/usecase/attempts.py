@@ -54,8 +54,8 @@ class Attempts:
         self._client = client
         self._key = hmac.digest(secret.encode(), b"mercato login attempts", hashlib.sha256)
 
-    async def judge(self, login: str, guess: Callable[[], Awaitable[Profile]]) -> Profile:
-        """Returns what `guess` does; only its WrongCredentials count.
+    async def judge(self, login: str, guess: Callable[[bool], Awaitable[Profile]]) -> Profile:
+        """Returns what `guess(whether the network is known)` does; only WrongCredentials count.
 
         Raises TooManyAttempts, before anything is looked up or hashed.
         """
@@ -71,7 +71,7 @@ class Attempts:
             detail = f"too many attempts; try again in {seconds} s"
             raise TooManyAttempts(detail, retry_after_s=seconds)
         try:
-            profile = await guess()
+            profile = await guess(known)
         except WrongCredentials:
             await self._trail.record(
                 "login.failed", address=client.address, detail={"login": account}
