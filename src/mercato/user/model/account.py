@@ -51,7 +51,14 @@ class UserNotFound(NotFound):
 
 
 class WrongCredentials(Unauthenticated):
-    """Nobody has this login, or another password; which of the two is not told."""
+    """Nobody has this login, or another password; which of the two is not told.
+
+    `user_id` is for the trail of security events, and goes nowhere else.
+    """
+
+    def __init__(self, detail: str, user_id: str = "") -> None:
+        super().__init__(detail)
+        self.user_id = user_id
 
 
 class CurrentPasswordWrong(Invalid):

@@ -197,7 +197,8 @@ class Accounts:
         stored = None if user is None else user.password_hash
         right, better = await self._passwords.check(password, stored, familiar=familiar)
         if user is None or not right or (self._private and not user.profile.email_verified):
-            raise WrongCredentials("the login or the password is wrong")
+            known = "" if user is None else user.profile.id
+            raise WrongCredentials("the login or the password is wrong", known)
         if better is not None:
             await self._users.rehash(user, better)
         await self._factors.admit(user, otp)

@@ -72,10 +72,11 @@ class Attempts:
             raise TooManyAttempts(detail, retry_after_s=seconds)
         try:
             profile = await guess(known)
-        except WrongCredentials:
+        except WrongCredentials as wrong:
             await self._trail.record(
-                "login.failed", address=client.address, detail={"login": account}
-            )
+                "login.failed", user_id=wrong.user_id, address=client.address,
+                detail={"login": account},
+            )  # fmt: skip
             raise
         except Exception:
             await self._failures.give_back(key)
