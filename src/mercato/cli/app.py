@@ -28,12 +28,14 @@ COMMANDS = {
     "storm": "Put a whole platform of its own under load and faults, and give a verdict.",
     "mail parked": "List the mails that may have been sent, or that were refused for good.",
     "mail resolve": "Say what became of a mail, or have it sent again.",
+    "security events": "List failed logins, refused permissions, deeds of admins; newest first.",
 }
 GROUPS = {
     "admin": "Accounts of those who run the shop.",
     "import": "What comes from elsewhere.",
     "events": "Events that need a person.",
     "mail": "Mails that need a person.",
+    "security": "What looks like misuse.",
 }
 MODULES = {"import": "importing"}  # where the group's name is a word of Python's own
 EXAMPLES = {
@@ -132,6 +134,15 @@ in the mail server's log before you answer. A FAILED mail can only be sent again
 Examples:
   mercato mail resolve 6b02f3bd03c86491ab6d36e7:order-confirmed --sent
   mercato mail resolve 6b02f3bd03c86491ab6d36e7:order-confirmed --send-again""",
+    "security events": """\
+Kinds: login.failed, login.succeeded, lockout, token.reuse, session.ended, permission.refused, \
+admin.action, password.changed, password.reset, totp.enabled, totp.disabled, client.registered, \
+key.rotated, rate.limited. What strangers cause is gathered for five seconds and counted.
+
+Examples:
+  mercato security events --since 1h
+  mercato security events --kind admin.action --json
+  mercato security events --kind login.failed --follow""",
 }
 
 

@@ -73,7 +73,7 @@ class SecurityEvent:
     @property
     def likeness(self) -> tuple[str, ...]:
         """Events with the same are alike: their number says as much as they do."""
-        told = ("method", "route", "status", "class", "reason")
+        told = ("method", "route", "status", "class", "reason", "login")
         return (
             self.kind, self.user_id, self.actor, self.address,
             *(self.detail.get(name, "") for name in told),
