@@ -94,6 +94,12 @@ async def test_reads_are_counted_without_redis_and_a_429_comes_before_the_body_i
     assert answer.status_code == 429
 
 
+async def test_tokens_cannot_be_guessed_without_end(limited: httpx.AsyncClient) -> None:
+    headers = {"x-forwarded-for": "192.0.2.6", "authorization": "Bearer nonsense"}
+    seen = [(await limited.get("/api/users/me", headers=headers)).status_code for _ in range(10)]
+    assert seen == [401] * 8 + [429] * 2
+
+
 async def test_what_is_no_operation_is_limited_too(limited: httpx.AsyncClient) -> None:
     address = {"x-forwarded-for": "192.0.2.7"}
     answers = [await limited.post("/oauth/token", headers=address) for _ in range(2)]

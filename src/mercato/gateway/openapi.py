@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 import mercato
+from mercato.gateway.limits import class_of
 from mercato.gateway.operation import Operation, Who, operations
 from mercato.gateway.problems import MEANING, MEDIA_TYPE, Problem, title
 from mercato.gateway.shapes import END, Parsed
@@ -107,7 +108,9 @@ def _parameters(schema: dict[str, Any], place: str) -> list[dict[str, Any]]:
 
 
 def _answer(one: Operation) -> dict[str, Any]:
-    headers = {name: {"schema": {"type": "string"}} for name in ("X-Request-ID", *one.answers_with)}
+    limits = ("RateLimit", "RateLimit-Policy") if class_of(one.method, one.path) else ()
+    names = ("X-Request-ID", *limits, *one.answers_with)
+    headers = {name: {"schema": {"type": "string"}} for name in names}
     if one.status == 204:
         return {"description": title(204), "headers": headers}
     content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}

@@ -120,7 +120,11 @@ class Door:
             arguments: dict[str, Any] = {}
             caller: Caller | None = None
             if declared.who is not Who.ANYONE:
-                caller = self._admitted(request, declared)
+                try:
+                    caller = self._admitted(request, declared)
+                except Unauthenticated:
+                    await self._limits.admit(request.scope, "read")  # tokens are not for guessing
+                    raise
                 if asks:
                     arguments["caller"] = caller
             if limit is not None:
