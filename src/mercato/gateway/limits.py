@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from litestar.types import ASGIApp, Message, Receive, Send
@@ -37,6 +38,7 @@ _CLASSES: Final[tuple[tuple[str, str, Class], ...]] = (
     ("POST", r"/account/.*", "reset"),
 )
 _RULES: Final = tuple((method, re.compile(path), name) for method, path, name in _CLASSES)
+_SHARED: Final[tuple[Class, ...]] = ("order", "write", "read")
 _LIMITED: Final = ("/api/", "/oauth/", "/account/")
 # Where the caller is known only to the operation itself, which then asks `admit`.
 _BY_USER: Final = "/api/"
@@ -59,8 +61,7 @@ class Limits:
         self._on = settings.rate_limits
         self._limiter = limiter
         self._local = Local()
-        self._factor = settings.rate_limit_address_factor
-        self._quotas: dict[Class, Quota] = {
+        quotas: dict[Class, Quota] = {
             "login": Quota.of(settings.rate_limit_login),
             "register": Quota.of(settings.rate_limit_register),
             "reset": Quota.of(settings.rate_limit_reset),
@@ -69,6 +70,10 @@ class Limits:
             "write": Quota.of(settings.rate_limit_write),
             "read": Quota.of(settings.rate_limit_read),
         }
+        # An address counts for many where people are signed in: they may share it.
+        factor = settings.rate_limit_address_factor
+        self._of_user = quotas
+        self._of_address = quotas | {name: quotas[name] * factor for name in _SHARED}
 
     @classmethod
     @asynccontextmanager
@@ -100,15 +105,10 @@ class Limits:
             raise Exhausted(f"too many requests; try again in {seconds} s", retry_after_s=seconds)
 
     def _buckets(self, name: Class, network: str, caller: Caller | None) -> Sequence[Bucket]:
-        """An address counts for many where people are signed in: they may share it."""
-        quota = self._quotas[name]
-        if name in ("order", "write", "read"):
-            of_address = Bucket(f"limit:{name}:{network}", quota * self._factor)
-        else:
-            of_address = Bucket(f"limit:{name}:{network}", quota)
+        of_address = Bucket(f"limit:{name}:{network}", self._of_address[name])
         if caller is None:
             return (of_address,)
-        return (Bucket(f"limit:{name}:{caller.id}", quota), of_address)
+        return (Bucket(f"limit:{name}:{caller.id}", self._of_user[name]), of_address)
 
 
 class Limited:
@@ -139,6 +139,11 @@ def told(verdicts: Sequence[tuple[str, Verdict]]) -> Sequence[tuple[bytes, bytes
 
     `w` is the window in seconds in which `q` requests go through, `t` when all of them are back.
     """
-    policies = ", ".join(f'"{n}";q={v.quota.count};w={v.quota.period_s}' for n, v in verdicts)
-    left = ", ".join(f'"{n}";r={v.remaining};t={math.ceil(v.reset_s)}' for n, v in verdicts)
-    return ((b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode()))
+    policies = b", ".join([_policy(name, verdict.quota) for name, verdict in verdicts])
+    left = ", ".join([f'"{n}";r={v.remaining};t={math.ceil(v.reset_s)}' for n, v in verdicts])
+    return ((b"ratelimit-policy", policies), (b"ratelimit", left.encode()))
+
+
+@lru_cache(maxsize=64)
+def _policy(name: str, quota: Quota) -> bytes:
+    return f'"{name}";q={quota.count};w={quota.period_s}'.encode()

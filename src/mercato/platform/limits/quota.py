@@ -7,7 +7,8 @@ From any moment on at most `burst + microseconds / unit_us` units get through.
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeAlias
+from functools import cached_property
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from msgspec import Meta
 
@@ -17,7 +18,7 @@ _WRITTEN: Final = (
 MICRO: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quota:
     """`count` in `period_s` seconds on average, and `burst` at once."""
 
@@ -36,7 +37,7 @@ class Quota:
     def __mul__(self, factor: int) -> "Quota":
         return Quota(self.count * factor, self.period_s, self.burst * factor)
 
-    @property
+    @cached_property
     def unit_us(self) -> int:
         """How long a unit stays in the bucket, in microseconds."""
         return max(1, round(self.period_s * MICRO / self.count))
@@ -53,16 +54,14 @@ class Quota:
 Written: TypeAlias = Annotated[str, Meta(pattern=_WRITTEN)]  # a Quota among settings
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """What is counted together: `key` names it everywhere."""
 
     key: str
     quota: Quota
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """`remaining` units are left, all are back in `reset_s`; refused, come back in `retry_s`."""
 
     quota: Quota
