@@ -116,6 +116,17 @@ async def test_all_buckets_are_taken_from_or_none_in_redis_too(limiter: Limiter)
     assert (await limiter.spend([wide], take=False))[0].remaining == 8
 
 
+async def test_what_was_taken_can_be_given_back(limiter: Limiter) -> None:
+    one, local = bucket(), Local()
+    for _ in range(5):
+        assert admitted(await limiter.spend([one]))
+        assert admitted(await limiter.spend([one], -1))
+        assert admitted(local.spend([one]))
+        assert admitted(local.spend([one], -1))
+    assert (await limiter.spend([one], take=False))[0].remaining == 2
+    assert local.spend([one], take=False)[0].remaining == 2
+
+
 async def test_units_come_back_with_time(limiter: Limiter) -> None:
     one = bucket(Quota(20, 1, 1))
     began, count = time.monotonic(), 0
