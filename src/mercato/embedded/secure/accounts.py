@@ -41,7 +41,7 @@ class Accounts:
         found = await client.admin.command("usersInfo", 1)
         there = {each["user"] for each in found["users"]}
         for name in filter(uses_mongo, RIGHTS):
-            role = f"mercato-{name}"
+            role = role_of(name)
             about = {"privileges": mongo_privileges(name, self.database), "roles": []}
             try:
                 await client.admin.command({"createRole": role, **about})
@@ -62,9 +62,19 @@ class Accounts:
 
 
 async def forget(client: Client) -> None:
-    """Drops our users, where mongod asks nobody who they are: they are made anew when it does."""
+    """Drops our users and roles, where mongod asks nobody who they are.
+
+    They are made anew when it does: it lets its machine make the first only when there are none.
+    """
     found = await client.admin.command("usersInfo", 1)
     there = {each["user"] for each in found["users"]}
     if SUPERVISOR in there:
         for name in there & {SUPERVISOR, OPERATOR, *RIGHTS}:
             await client.admin.command("dropUser", name)
+        for each in (await client.admin.command("rolesInfo", 1))["roles"]:
+            if each["role"] in map(role_of, RIGHTS):
+                await client.admin.command("dropRole", each["role"])
+
+
+def role_of(name: str) -> str:
+    return f"mercato-{name}"

@@ -1,0 +1,26 @@
+"""What secure mode cannot do is said before anything starts."""
+
+from pathlib import Path
+
+import pytest
+
+from mercato.embedded.errors import PlatformError
+from mercato.embedded.secure.authority import Authority
+from mercato.embedded.settings import Given
+from mercato.embedded.size import CLUSTER
+from mercato.embedded.supervisor import Platform
+
+
+async def test_a_cluster_has_no_secure_mode_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PlatformError, match="secure mode is for a single platform"):
+        async with Platform.open(tmp_path, size=CLUSTER, secure=True, given=Given()):
+            pass
+
+
+async def test_a_damaged_authority_is_named_with_what_to_do(tmp_path: Path) -> None:
+    Authority(tmp_path / "tls")
+    (tmp_path / "tls" / "ca.key").write_text("nonsense")
+    with pytest.raises(PlatformError, match=r"certificate ca in .* cannot be read") as refusal:
+        async with Platform.open(tmp_path, services=(), secure=True, given=Given()):
+            pass
+    assert "remove" in refusal.value.remedy
