@@ -48,7 +48,7 @@ check: $(EVERYTHING) ## Check format, lint, types, contracts, style, generated c
 	$(BIN)/python -m pytest --quiet tests/test_tidy.py
 	$(BIN)/python tools/generate_pb.py --check
 	$(BIN)/yamllint --strict .
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml deploy/compose.secure.yaml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github/workflows
 	$(BIN)/python tools/vulnerabilities.py

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 COMMANDS = {
     "up": "Start the whole platform here, and keep it running until Ctrl-C.",
+    "secure": "Make certificates, passwords and rights for a shop in containers.",
     "down": "Stop the platform that runs on this data directory.",
     "restart": "Restart services one copy after the other; in a cluster nobody notices.",
     "status": "Show each part: state, process, ports, uptime, memory, restarts.",
@@ -39,6 +40,13 @@ GROUPS = {
 }
 MODULES = {"import": "importing"}  # where the group's name is a word of Python's own
 EXAMPLES = {
+    "secure": """\
+What `mercato up --secure` does for itself, this does for deploy/compose.secure.yaml and for servers of \
+yours: a folder for each service and server. What is there is kept; certificates that near their end \
+are renewed. Keep tls/ca.key and passwords.json to yourself.
+
+Examples:
+  mercato secure ./secure""",
     "restart": """Examples:
   mercato restart
   mercato restart order

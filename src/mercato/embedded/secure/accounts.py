@@ -34,31 +34,48 @@ class Accounts:
 
     async def begin(self, client: Client) -> None:
         """Makes the supervisor's user; mongod lets anybody on its machine make the very first."""
-        await self._create(client, SUPERVISOR, ["root"])
+        await _run(client, "createUser", self._account(SUPERVISOR, ["root"]))
 
     async def ensure(self, client: Client) -> None:
         """Brings roles and users up to date; `client` is logged in as the supervisor."""
         found = await client.admin.command("usersInfo", 1)
         there = {each["user"] for each in found["users"]}
         for name in filter(uses_mongo, RIGHTS):
-            role = role_of(name)
-            about = {"privileges": mongo_privileges(name, self.database), "roles": []}
             try:
-                await client.admin.command({"createRole": role, **about})
+                await _run(client, "createRole", self.role(name))
             except OperationFailure as refusal:
                 if refusal.code != _ROLE_EXISTS:
                     raise
-                await client.admin.command({"updateRole": role, **about})
+                await _run(client, "updateRole", self.role(name))
+        for name in (*filter(uses_mongo, RIGHTS), OPERATOR):
             if name not in there:
-                await self._create(client, name, [role])
-        if OPERATOR not in there:
-            own = [{"role": role, "db": self.database} for role in ("readWrite", "dbAdmin")]
-            await self._create(client, OPERATOR, [*own, "clusterMonitor"])
+                await _run(client, "createUser", self.user(name))
 
-    async def _create(self, client: Client, name: str, roles: list[Any]) -> None:
-        await client.admin.command(
-            "createUser", name, pwd=self.passwords[name], roles=roles, mechanisms=_MECHANISMS
+    def role(self, name: str) -> dict[str, Any]:
+        """The role of a service, in the form of mongosh."""
+        return {
+            "role": role_of(name),
+            "privileges": mongo_privileges(name, self.database),
+            "roles": [],
+        }
+
+    def user(self, name: str) -> dict[str, Any]:
+        """The user of a service or of the operator, in the form of mongosh."""
+        own = [{"role": role, "db": self.database} for role in ("readWrite", "dbAdmin")]
+        return self._account(
+            name, [*own, "clusterMonitor"] if name == OPERATOR else [role_of(name)]
         )
+
+    def _account(self, name: str, roles: list[Any]) -> dict[str, Any]:
+        return {
+            "user": name, "pwd": self.passwords[name], "roles": roles, "mechanisms": _MECHANISMS,
+        }  # fmt: skip
+
+
+async def _run(client: Client, command: str, about: dict[str, Any]) -> None:
+    """Runs `createUser` and the like: what mongosh calls the name is the command's own value."""
+    (_, name), *others = about.items()
+    await client.admin.command({command: name, **dict(others)})
 
 
 async def forget(client: Client) -> None:
