@@ -1,4 +1,4 @@
-"""What `mercato secure` makes for containers, and that compose.secure.yaml fits it and the services."""
+"""What `mercato secure` makes for containers fits the services and compose.secure.yaml."""
 
 import ssl
 import stat

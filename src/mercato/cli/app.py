@@ -41,9 +41,9 @@ GROUPS = {
 MODULES = {"import": "importing"}  # where the group's name is a word of Python's own
 EXAMPLES = {
     "secure": """\
-What `mercato up --secure` does for itself, this does for deploy/compose.secure.yaml and for servers of \
-yours: a folder for each service and server. What is there is kept; certificates that near their end \
-are renewed. Keep tls/ca.key and passwords.json to yourself.
+What `mercato up --secure` does for itself, this does for deploy/compose.secure.yaml and for \
+servers of yours: a folder for each service and server. What is there is kept; certificates that \
+near their end are renewed. Keep tls/ca.key and passwords.json to yourself.
 
 Examples:
   mercato secure ./secure""",
