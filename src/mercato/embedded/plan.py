@@ -106,8 +106,12 @@ def _add_front(plan: Plan, size: Size) -> None:
     if size.copies > 1:
         gateways = [plan.ports[f"{copy}/http"] for copy in size.services("gateway")]
         plan.parts.append(servers.balancer(front, gateways))
-    url = f"{'https' if plan.secure else 'http'}://{LOOPBACK}:{front}"
+    url = _front_url(plan, size)
     plan.urls = {"gateway": url, "docs": f"{url}/docs", **plan.urls}
+
+
+def _front_url(plan: Plan, size: Size) -> str:
+    return f"{'https' if plan.secure else 'http'}://{LOOPBACK}:{plan.ports[f'{size.front}/http']}"
 
 
 def _uses(size: Size) -> Iterator[str]:
@@ -186,9 +190,7 @@ def _service(
         environment |= {"DRAIN_S": str(servers.DRAIN_S), "PROXY_PROTOCOL": "1"}
     if name == "user":
         # where the links in mails lead
-        environment.setdefault(
-            "PUBLIC_URL", f"http://{LOOPBACK}:{plan.ports[f'{size.front}/http']}"
-        )
+        environment.setdefault("PUBLIC_URL", _front_url(plan, size))
         roles = zip(("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False)
         for role, (email, password) in roles:
             environment |= {f"DEMO_{role}_EMAIL": email, f"DEMO_{role}_PASSWORD": password}
