@@ -97,6 +97,7 @@ class PlainPasswords:
 
     def __init__(self) -> None:
         self.checked = 0
+        self.crowded = False
 
     async def hash(self, password: str) -> str:
         return f"${password}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from mercato.kernel.client import Client
+from mercato.kernel.errors import Exhausted
 from mercato.user.model import OPERATOR, WrongCredentials
 from mercato.user.usecase import Registration, TooManyAttempts
 from tests.user.memory_accounts import Desk
@@ -79,3 +80,12 @@ async def test_who_is_right_is_not_counted(desk: Desk) -> None:
 async def test_a_thousand_guesses_at_once_do_not_slip_through(desk: Desk) -> None:
     seen = await asyncio.gather(*(tried(desk, AWAY, EMAIL, f"{n}") for n in range(1000)))
     assert sum(each.refusal.startswith("wrong-credentials") for each in seen) == 10
+
+
+async def test_in_a_crowd_strangers_wait_and_who_is_known_does_not(desk: Desk) -> None:
+    assert not (await tried(desk, HOME, EMAIL, PASSWORD)).refusal
+    desk.passwords.crowded = True
+    assert not (await tried(desk, HOME, EMAIL, PASSWORD)).refusal
+    for login in (EMAIL, "nobody@example.com"):
+        with pytest.raises(Exhausted, match="too many passwords"):
+            await tried(desk, AWAY, login, PASSWORD)

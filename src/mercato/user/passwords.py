@@ -46,6 +46,11 @@ class Passwords:
         self._busy = 0
         self._lines: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a stranger's password would be refused now."""
+        return len(self._lines[False]) >= WAITING_MAX - WORKERS
+
     async def hash(self, password: str) -> str:
         """Returns the argon2id hash of `password`; raises Exhausted when too many wait."""
         return await self._work(lambda: self._hashes.hash(normal(password)))

@@ -79,6 +79,9 @@ class Users(Protocol):
 
 
 class Passwords(Protocol):
+    @property
+    def crowded(self) -> bool: ...
+
     async def hash(self, password: str) -> str: ...
 
     async def check(
@@ -190,7 +193,9 @@ class Accounts:
         """
         if not login:
             raise Invalid("who is it?", [Violation("email", "give an e-mail or a username")])
-        return await self._attempts.judge(login, partial(self._guess, login, password, otp))
+        return await self._attempts.judge(
+            login, partial(self._guess, login, password, otp), crowded=self._passwords.crowded
+        )
 
     async def _guess(self, login: str, password: str, otp: str, familiar: bool) -> Profile:
         user = await self._users.by_login(login)

@@ -54,15 +54,20 @@ class Attempts:
         self._client = client
         self._key = hmac.digest(secret.encode(), b"mercato login attempts", hashlib.sha256)
 
-    async def judge(self, login: str, guess: Callable[[bool], Awaitable[Profile]]) -> Profile:
+    async def judge(
+        self, login: str, guess: Callable[[bool], Awaitable[Profile]], *, crowded: bool = False
+    ) -> Profile:
         """Returns what `guess(whether the network is known)` does; only WrongCredentials count.
 
-        Raises TooManyAttempts, before anything is looked up or hashed.
+        Raises TooManyAttempts, before anything is looked up or hashed; Exhausted for strangers
+        while it is `crowded`.
         """
         client = self._client()
         account = self._hash(normal_email(login) if "@" in login else username_key(login))
         device = self._hash(account, client.network)
         known = bool(client.network) and await self._devices.known(device)
+        if crowded and not known:
+            raise Exhausted("too many passwords are being checked; try again later")
         key = device if known else account
         # Taken before the guess, or a thousand at once would all find room.
         if wait_s := await self._failures.take(key):
