@@ -19,11 +19,13 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from mercato.embedded import keys
 from mercato.embedded.secure.mode import trusting
 from mercato.embedded.settings import WIDE_LIMITS
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Store
+from mercato.platform.settings import Settings, load
 from mercato.platform.tokens import Tokens
 from mercato.storm.wire import Wire
 
@@ -76,7 +78,9 @@ class Bench:
         self._store = store
         self._port = urlsplit(platform.urls["gateway"]).port or 80
         self._tls = trusting(platform.data_dir, platform.urls["gateway"])
-        self._tokens = Tokens(platform.environment["JWT_SECRET"])
+        private, _ = keys.files(platform.data_dir)
+        settings = load(Settings, platform.environment)
+        self._tokens = Tokens.of(settings, keys_file=str(private))
         self._products: list[str] = []
         self._customers: list[str] = []
 

@@ -31,6 +31,11 @@ MATRIX = [
     ("PUT", "/api/orders/{order}/status", {"status": "COMPLETED"}, (401, 403, 403, 200)),
     ("PUT", "/api/orders/{order}/status", {"status": "CANCELLED"}, (401, 200, 404, 200)),
     ("POST", "/api/email", MAIL, (401, 403, 403, 200)),
+    ("POST", "/api/sessions/refresh", {"refresh_token": "none"}, (401, 401, 401, 401)),
+    ("GET", "/api/sessions", None, (401, 200, 200, 200)),
+    ("DELETE", "/api/sessions/{ada}", None, (401, 404, 404, 404)),
+    ("DELETE", "/api/sessions", None, (401, 200, 200, 200)),
+    ("GET", "/.well-known/jwks.json", None, (200, 200, 200, 200)),
     ("GET", "/livez", None, (200, 200, 200, 200)),
     ("GET", "/readyz", None, (200, 200, 200, 200)),
     ("GET", "/metrics", None, (200, 200, 200, 200)),
@@ -54,9 +59,12 @@ async def test_a_route_lets_in_who_may(
 
 
 def test_the_matrix_has_every_route() -> None:
-    from mercato.gateway import email, inventory, orders, probes, users
+    from mercato.gateway import email, inventory, keys, orders, probes, sessions, users
 
-    kinds = (users.Users, inventory.Inventory, orders.Orders, email.Emails, probes.Probes)
+    kinds = (
+        users.Users, inventory.Inventory, orders.Orders, email.Emails, probes.Probes,
+        sessions.Sessions, keys.KeySet,
+    )  # fmt: skip
     declared = {(one.method, one.path) for kind in kinds for one in operations(kind.__new__(kind))}
     names = {"{ada}": "{id}", "{order}": "{id}", "{product}": "{id}"}
     covered = set()

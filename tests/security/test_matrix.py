@@ -91,6 +91,8 @@ async def test_a_route_answers_each_caller_as_it_must(
             assert answer.json()["request_id"]
             leaked = (scene.owner.email, PASSWORD)
             assert who in ("owner", "admin") or not any(text in answer.text for text in leaked)
+    if route.alone:  # the keeper is nobody now
+        shop.admin = await shop.login(*next(iter(shop.platform.logins.items())))
 
 
 async def test_every_documented_route_is_in_the_matrix(document: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ METHODS: Final[dict[str, frozenset[str]]] = {
     "user.AccountService/BeginTotp": PEOPLE,
     "user.AccountService/ConfirmTotp": PEOPLE,
     "user.AccountService/EndTotp": PEOPLE,
-    "user.SessionService/RefreshSession": ANYBODY,
+    "user.SessionService/RefreshSession": GATEWAY,
     "user.SessionService/ListSessions": PEOPLE,
     "user.SessionService/EndSession": PEOPLE,
     "user.SessionService/EndAllSessions": PEOPLE,

@@ -15,6 +15,7 @@ from pymongo import AsyncMongoClient
 from mercato.embedded.secure.mode import trusting
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
+from tests.story.renewing import Renewing, signed_in
 
 PASSWORD = "a good long pass phrase"
 CONNECTIONS_MAX = 100
@@ -37,7 +38,9 @@ class Shop:
         self.url = platform.urls["gateway"]
         limits = httpx2.Limits(max_connections=CONNECTIONS_MAX)
         trusted = trusting(platform.data_dir, self.url) or False
-        self.http = httpx2.AsyncClient(base_url=self.url, timeout=30, limits=limits, verify=trusted)
+        self.http = httpx2.AsyncClient(
+            base_url=self.url, timeout=30, limits=limits, verify=trusted, auth=Renewing(self.url)
+        )
         self.mailbox = httpx2.AsyncClient(base_url=platform.urls["mailbox"], timeout=10)
         name = platform.environment.get("MONGO_DB_NAME", "ecommerce")
         self.mongo: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
@@ -64,7 +67,7 @@ class Shop:
         body = {"email": email, "password": password}
         answer = await self.http.post("/api/users/authenticate", json=body)
         assert answer.status_code == 200, answer.text
-        return {"Authorization": f"Bearer {answer.json()['token']}"}
+        return signed_in(answer.json())
 
     async def register(self, name: str = "buyer") -> Customer:
         email = f"{name}-{new_id()}@example.com"

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from mercato.kernel.identity import Role
-from mercato.platform.tokens import Tokens
+from tests.minting import minting
 from tests.story.fuzz import fuzz
 from tests.story.shop import Shop
 
@@ -19,6 +19,6 @@ async def fuzz_as(who: Role, shop: Shop, folder: Path) -> None:
     home = folder / who
     home.mkdir()
     somebody = await shop.register("fuzz")  # whose profile it may ruin
-    token = Tokens(shop.platform.environment["JWT_SECRET"]).access(somebody.id, who)
+    token = minting(shop.platform).access(somebody.id, who)
     sound, report = await fuzz(shop.url, token, home, examples_max=20, seconds_max=14)
     assert sound, f"as {who}: {report}"

@@ -16,6 +16,7 @@ from mercato.pb.user_pb2_grpc import UserServiceStub
 from mercato.platform.mongo import Store
 from mercato.platform.rpc import Channels
 from mercato.platform.tokens import Tokens
+from tests.minting import minting
 
 PASSWORD = "correct horse battery"
 ADMIN = Caller("f" * 24, "admin")
@@ -99,7 +100,7 @@ async def redis(user_platform: Platform) -> AsyncIterator[Redis]:
 
 @pytest.fixture(scope="session")
 def tokens(user_platform: Platform) -> Tokens:
-    return Tokens(user_platform.environment["JWT_SECRET"])
+    return minting(user_platform)
 
 
 @pytest.fixture(scope="session")

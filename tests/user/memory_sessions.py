@@ -28,7 +28,7 @@ class MemorySessions:
 
     async def end(self, session_id: str, user_id: str) -> bool:
         found = self._sessions.get(session_id)
-        if found is None or found.user_id != user_id or not found.lives(self._clock()):
+        if found is None or found.user_id != user_id or found.ended_at is not None:
             return False
         found.ended_at = found.expires_at = self._clock()
         return True

@@ -18,6 +18,8 @@ COMMANDS = {
     "seed": "Put a demo catalogue on the shelves; once more puts everything back as it was.",
     "demo": "Walk a shopper's whole journey on a running platform, and check each step.",
     "admin create": "Make an account that may do everything.",
+    "keys list": "List the keys that sign users' tokens: which one signs, which are known yet.",
+    "keys rotate": "Make the key that signs next; nobody is signed out by it.",
     "import products": (
         "Put the products of a CSV file into the catalogue: new ones, and by sku those it has."
     ),
@@ -33,12 +35,14 @@ COMMANDS = {
 }
 GROUPS = {
     "admin": "Accounts of those who run the shop.",
+    "keys": "The keys that sign users' tokens.",
     "import": "What comes from elsewhere.",
     "events": "Events that need a person.",
     "mail": "Mails that need a person.",
     "security": "What looks like misuse.",
 }
 MODULES = {"import": "importing"}  # where the group's name is a word of Python's own
+FUNCTIONS = {"list": "list_"}  # and where the command's name is one
 EXAMPLES = {
     "secure": """\
 What `mercato up --secure` does for itself, this does for deploy/compose.secure.yaml and for \
@@ -62,6 +66,16 @@ Examples:
     "admin create": """Examples:
   mercato admin create --email you@example.com
   mercato admin create --email you@example.com < file-with-the-password""",
+    "keys list": """Examples:
+  mercato keys list
+  mercato keys list --json""",
+    "keys rotate": """\
+The new key is published at once and signs after --delay seconds, by when every process, and who \
+caches /.well-known/jwks.json, has read it. The platform need not run.
+
+Examples:
+  mercato keys rotate
+  mercato keys rotate --algorithm Ed25519 --delay 300""",
     "import products": """\
 Our fields are sku, name and price, which are needed, and stock, category and description. \
 --column names the column of a field that the file calls something else. Where the file and the \
@@ -177,7 +191,7 @@ for group in groups.values():
 for words, summary in COMMANDS.items():
     first, _, name = words.partition(" ")
     groups.get(first, app).command(
-        f"mercato.cli.{MODULES.get(first, first)}:{name or first}",
+        f"mercato.cli.{MODULES.get(first, first)}:{FUNCTIONS.get(name, name) or first}",
         name=name or first, help=summary, help_epilogue=EXAMPLES.get(words),
     )  # fmt: skip
 

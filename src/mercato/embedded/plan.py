@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from mercato.embedded import probes, servers
+from mercato.embedded import keys, probes, servers
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.part import Part, Tier, serve
 from mercato.embedded.ports import LOOPBACK, addresses, allot, demand
@@ -51,6 +51,7 @@ class Plan:
     external: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     secure: bool = False
+    keys_file: str = ""  # private: for the user service alone
 
 
 def draw(
@@ -80,7 +81,7 @@ def draw(
     plan.environment.setdefault("JWT_SECRET", _secret(data_dir / "jwt_secret"))
     plan.external = [name for name in SERVER_VARIABLES if name in base]
     _add_servers(plan, data_dir, ports, size, mode)
-    _add_addresses(plan, size)
+    _introduce(plan, data_dir, services, size)
     if "user" in services and not given.mongo_uri:  # never into a database that is not ours
         plan.logins = dict(LOGINS)
     seen = {**plan.environment, **rewire(plan.environment)}
@@ -95,10 +96,16 @@ def draw(
     return plan
 
 
-def _add_addresses(plan: Plan, size: Size) -> None:
+def _introduce(plan: Plan, data_dir: Path, services: Sequence[str], size: Size) -> None:
+    """Tells where the services are, and by which keys they know users."""
     for name in RPC_SERVICES:
         copies = [plan.ports[f"{copy}/grpc"] for copy in size.services(name)]
         plan.environment[f"{name.upper()}_SERVICE"] = addresses(copies)
+    if services:
+        private, public = keys.insist(data_dir)
+        plan.keys_file = str(private)
+        plan.environment["JWT_JWKS_FILE"] = str(public)
+        plan.environment.setdefault("PUBLIC_URL", _front_url(plan, size))
 
 
 def _add_front(plan: Plan, size: Size) -> None:
@@ -189,8 +196,7 @@ def _service(
     if name == "gateway" and size.copies > 1:
         environment |= {"DRAIN_S": str(servers.DRAIN_S), "PROXY_PROTOCOL": "1"}
     if name == "user":
-        # where the links in mails lead
-        environment.setdefault("PUBLIC_URL", _front_url(plan, size))
+        environment["JWT_KEYS_FILE"] = plan.keys_file
         roles = zip(("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False)
         for role, (email, password) in roles:
             environment |= {f"DEMO_{role}_EMAIL": email, f"DEMO_{role}_PASSWORD": password}

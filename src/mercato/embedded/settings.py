@@ -31,6 +31,7 @@ class Given:
     smtp_from: str = ""
     mailbox_api: str = ""
     jwt_secret: Secret = Secret("")
+    public_url: str = ""
     currency: Currency = ""
     log_level: Level | None = None
 

@@ -1,6 +1,6 @@
 """The gateway's composition root: settings, channels, resources, server."""
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from socket import socket
 from typing import Any
@@ -16,14 +16,17 @@ from mercato.gateway.cors import Cors
 from mercato.gateway.edge import Edge
 from mercato.gateway.email import Emails
 from mercato.gateway.inventory import Inventory
+from mercato.gateway.keys import KeySet
 from mercato.gateway.limits import Limited, Limits
 from mercato.gateway.openapi import document
 from mercato.gateway.operation import BODY_BYTES_MAX, Door
 from mercato.gateway.orders import Orders
 from mercato.gateway.probes import Probes, Readiness
 from mercato.gateway.problems import HANDLERS
+from mercato.gateway.revocations import Revocations
 from mercato.gateway.security import Security
 from mercato.gateway.server import bound, serve
+from mercato.gateway.sessions import Sessions
 from mercato.gateway.settings import GatewaySettings
 from mercato.gateway.tls import Certificate
 from mercato.gateway.trail import Reporter, Watch
@@ -57,24 +60,22 @@ async def gateway(
 
     It waits for no service: `/readyz` tells which are there.
     """
-    tokens = Tokens.of(settings)
+    revocations = Revocations()
+    tokens = Tokens.of(settings, revoked=revocations)
     channels = Channels(tokens, "gateway", Identity.of(settings))
     certificate = Certificate.of(settings.tls_cert_file, settings.tls_key_file)
     async with AsyncExitStack() as stack:
         listening = stack.enter_context(bound(settings.host, settings.port))
         bus = await stack.enter_async_context(Bus.open(settings.nats_url, "gateway"))
-        user = await stack.enter_async_context(channels.open(settings.user_service, "user"))
-        stock = await stack.enter_async_context(
-            channels.open(settings.inventory_service, "inventory")
-        )
-        order = await stack.enter_async_context(channels.open(settings.order_service, "order"))
-        mailer = await stack.enter_async_context(channels.open(settings.mailer_service, "mailer"))
+        peers = [channels.open(target, name) for name, target in _peers(settings)]
+        user, stock, order, mailer = [await stack.enter_async_context(each) for each in peers]
         inventory = Inventory(channels, stock)
         readiness = Readiness({"user": user, "inventory": stock, "order": order})
+        await revocations.look(channels, user)
         resources = [
             Users(channels, user), account.Account(channels, user), inventory,
             Orders(channels, order), Emails(channels, mailer), Security(channels, user),
-            Probes(readiness),
+            Sessions(channels, user, revocations), KeySet(tokens), Probes(readiness),
         ]  # fmt: skip
         reporter = Reporter(channels, SecurityServiceStub(user))
         stack.push_async_callback(reporter.flush)
@@ -85,6 +86,7 @@ async def gateway(
             listening.getsockname()[1],
             _served(_edge(app, settings), listening, readiness, settings, certificate),
             *([certificate.renew()] if certificate else []),
+            revocations.follow(channels, user),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
             bus.watch("stock.>", inventory.catalogue.moved),
             reporter.run(),
@@ -108,6 +110,13 @@ def _edge(app: ASGIApp, settings: GatewaySettings) -> Edge:
     https = bool(settings.tls_cert_file) or settings.public_url.startswith("https:")
     proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
     return Edge(Cors(app, settings.cors_origins), proxies, https=https)
+
+
+def _peers(s: GatewaySettings) -> Sequence[tuple[str, str]]:
+    return (
+        ("user", s.user_service), ("inventory", s.inventory_service),
+        ("order", s.order_service), ("mailer", s.mailer_service),
+    )  # fmt: skip
 
 
 def _app(door: Door, resources: list[object], pages: list[HTTPRouteHandler]) -> Litestar:

@@ -32,6 +32,10 @@ def matching(pattern: str, rule: str, **more: Any) -> Meta:
 Id = Annotated[str, matching(f"^{_ID}", "must be 24 hex digits", examples=[EXAMPLE_ID])]
 IdOrNone = Annotated[str, matching(f"^({_ID})?", "must be 24 hex digits")]
 IdOrMe = Annotated[str, matching(f"^(me|{_ID})", "must be 24 hex digits, or `me`", examples=["me"])]
+IdOrCurrent = Annotated[
+    str,
+    matching(f"^(current|{_ID})", "must be 24 hex digits, or `current`", examples=["current"]),
+]
 Email = Annotated[
     str,
     matching(_EMAIL, "must be an e-mail address", max_length=254, examples=["ada@example.com"]),

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
+from mercato.gateway.sessions import SignedIn, signed_in
 from mercato.gateway.shapes import EXAMPLE_ID, Answer, Email, IdOrMe, Parameters, Request, matching
 from mercato.kernel.errors import NotFound
 from mercato.kernel.identity import Caller
@@ -75,13 +76,6 @@ class Registered(Answer, frozen=True):
     message: str
 
 
-class SignedIn(Answer, frozen=True):
-    token: str
-    token_type: str
-    expires_in: Annotated[int, Meta(description="Seconds.", examples=[3600])]
-    message: str
-
-
 class Profile(Answer, frozen=True):
     id: Annotated[str, Meta(examples=[EXAMPLE_ID])]
     username: str
@@ -120,14 +114,15 @@ class Users:
         """Sign in with e-mail address or username.
 
         Where the account has a second factor, 401 with the code `otp-required` asks for `otp` too.
-        The answer's token goes into `Authorization: Bearer <token>` of every other call.
+        The answer's token goes into `Authorization: Bearer <token>` of every other call; before it
+        expires, its refresh token gets the next one from `POST /api/sessions/refresh`.
         """
         request = user_pb2.AuthRequest(
             username=body.username or "", password=body.password, email=body.email or "",
             otp=body.otp,
         )  # fmt: skip
         answer = await self._channels.call(self._users.AuthenticateUser, request)
-        return reply(SignedIn(answer.token, "Bearer", answer.expires_in, answer.message))
+        return signed_in(answer, answer.message)
 
     @operation("GET", "/api/users/{id}", Who.USER, Profile)
     async def profile(self, caller: Caller, path: ByIdOrMe) -> Reply:

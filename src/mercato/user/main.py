@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from mercato.kernel import clock
-from mercato.pb import account_pb2, security_pb2, user_pb2
+from mercato.pb import account_pb2, security_pb2, session_pb2, user_pb2
 from mercato.pb.account_pb2_grpc import add_AccountServiceServicer_to_server
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
 from mercato.pb.security_pb2_grpc import add_SecurityServiceServicer_to_server
+from mercato.pb.session_pb2_grpc import add_SessionServiceServicer_to_server
 from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
@@ -25,8 +26,14 @@ from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 from mercato.user.authenticators import Authenticators
-from mercato.user.handler import ALLOWED, AccountHandler, SecurityHandler, UserHandler
-from mercato.user.model import OPERATOR, EmailTaken, LinkKey, PasswordRules
+from mercato.user.handler import (
+    ALLOWED,
+    AccountHandler,
+    SecurityHandler,
+    SessionHandler,
+    UserHandler,
+)
+from mercato.user.model import OPERATOR, EmailTaken, LinkKey, PasswordRules, RefreshTokens
 from mercato.user.passwords import COMMON, Passwords
 from mercato.user.peers import Post
 from mercato.user.repository import (
@@ -34,18 +41,28 @@ from mercato.user.repository import (
     SHAPES,
     MongoDevices,
     MongoEvents,
+    MongoSessions,
     MongoUsers,
     RedisFailures,
     log_event,
 )
 from mercato.user.settings import UserSettings
-from mercato.user.usecase import Accounts, Attempts, Recovery, Registration, SecondFactors, Trail
+from mercato.user.usecase import (
+    Accounts,
+    Attempts,
+    Recovery,
+    Registration,
+    SecondFactors,
+    Sessions,
+    Trail,
+)
 
 NAME = "user"
 SERVICES = (
     user_pb2.DESCRIPTOR.services_by_name["UserService"],
     account_pb2.DESCRIPTOR.services_by_name["AccountService"],
     security_pb2.DESCRIPTOR.services_by_name["SecurityService"],
+    session_pb2.DESCRIPTOR.services_by_name["SessionService"],
 )
 PUBLIC_URL = "http://127.0.0.1:8080"  # the gateway's, where nobody said another
 
@@ -56,7 +73,7 @@ async def main() -> None:
     telemetry.start(
         NAME, level=settings.log_level, host=settings.host, metrics_port=settings.metrics_port
     )
-    tokens = Tokens(settings.jwt_secret)
+    tokens = Tokens.of(settings, keys_file=settings.jwt_keys_file)
     identity = Identity.of(settings)
     channels = Channels(tokens, NAME, identity)
     async with (
@@ -75,16 +92,15 @@ async def main() -> None:
         trail = Trail(MongoEvents(store), clock.now, log_event)
         secret = settings.jwt_secret
         attempts = Attempts(failures, MongoDevices(store), trail, client_of_call, secret)
-        verbs = _verbs(settings, MongoUsers(store, outbox, cache), links, trail, attempts)
+        users = MongoUsers(store, outbox, cache)
+        sessions = _sessions(settings, store, users, tokens, trail)
+        verbs = _verbs(settings, users, links, sessions, trail, attempts)
         await until_ready("mongo", partial(_make_demo_accounts, verbs.accounts, settings))
-        post = Post(
-            MailerServiceStub(mailer), channels, links,
-            settings.public_url or PUBLIC_URL, verbs.recovery.answer,
-        )  # fmt: skip
+        site = settings.public_url or PUBLIC_URL
+        post = Post(MailerServiceStub(mailer), channels, links, site, verbs.recovery.answer)
         facts_out = Relay(outbox, cache, name=OUTBOX, kind="nats", dispatch=to_bus(bus))
         mails_out = Relay(outbox, cache, name=OUTBOX, kind="mail", dispatch=post)
-        server = Server(SERVICES, tokens, ALLOWED, identity)
-        _serve(server, verbs, tokens, trail)
+        server = _server(verbs, trail, tokens, identity)
         try:
             async with server.listen(settings.host, settings.port):
                 await run(facts_out.run(), mails_out.run(), trail.run(), name=NAME)
@@ -99,6 +115,7 @@ class Verbs:
     accounts: Accounts
     recovery: Recovery
     factors: SecondFactors
+    sessions: Sessions
 
 
 @asynccontextmanager
@@ -110,11 +127,22 @@ async def _failures(settings: UserSettings) -> AsyncIterator[RedisFailures]:
         yield RedisFailures(limiter, quota)
 
 
+def _sessions(
+    settings: UserSettings, store: Store, users: MongoUsers, tokens: Tokens, trail: Trail
+) -> Sessions:
+    refreshing = RefreshTokens(settings.jwt_secret)
+    return Sessions(MongoSessions(store), users, tokens, refreshing, trail, clock.now)
+
+
 def _verbs(
-    settings: UserSettings, users: MongoUsers, links: LinkKey, trail: Trail, attempts: Attempts
+    settings: UserSettings,
+    users: MongoUsers,
+    links: LinkKey,
+    sessions: Sessions,
+    trail: Trail,
+    attempts: Attempts,
 ) -> Verbs:
     passwords, rules = Passwords(), PasswordRules(COMMON)
-    sessions = _NoSessions()
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
     factors = SecondFactors(users, passwords, authenticators, trail, clock.now)
     accounts = Accounts(
@@ -125,20 +153,16 @@ def _verbs(
     recovery = Recovery(
         users, passwords, clock.now, rules=rules, links=links, sessions=sessions, trail=trail
     )
-    return Verbs(accounts, recovery, factors)
+    return Verbs(accounts, recovery, factors, sessions)
 
 
-class _NoSessions:
-    """Until there are refresh tokens, a session is an access token, and ends by itself."""
-
-    async def end_all(self, user_id: str, *, but: str = "") -> int:
-        return 0
-
-
-def _serve(server: Server, verbs: Verbs, tokens: Tokens, trail: Trail) -> None:
-    add_UserServiceServicer_to_server(UserHandler(verbs.accounts, tokens), server.grpc)
+def _server(verbs: Verbs, trail: Trail, tokens: Tokens, identity: Identity | None) -> Server:
+    server = Server(SERVICES, tokens, ALLOWED, identity)
+    add_UserServiceServicer_to_server(UserHandler(verbs.accounts, verbs.sessions), server.grpc)
     add_AccountServiceServicer_to_server(AccountHandler(verbs.recovery, verbs.factors), server.grpc)
     add_SecurityServiceServicer_to_server(SecurityHandler(trail), server.grpc)
+    add_SessionServiceServicer_to_server(SessionHandler(verbs.sessions), server.grpc)
+    return server
 
 
 async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:

@@ -19,6 +19,7 @@ class UserSettings(StoreSettings):
     """
 
     port: int = 50053
+    jwt_keys_file: str = ""  # the private keys that sign users' tokens
     private_registration: bool = False
     rate_limits: bool = True
     rate_limit_attempts: Written = "10/600s"  # failures of a login

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from mercato.kernel.errors import Conflict, Forbidden, NotFound, Unauthenticated, Violation
 from mercato.kernel.identity import new_id
 from mercato.pb import user_pb2, user_pb2_grpc
-from mercato.platform.rpc import caller
+from mercato.platform.rpc import caller, client_of_call
 from mercato.platform.tokens import Tokens
 from tests.gateway.fakes.service import NOW, Context, Service
+from tests.gateway.fakes.sessions import fake_sessions, of
 
 
 @dataclass
@@ -15,6 +16,9 @@ class FakeUsers(Service, user_pb2_grpc.UserServiceServicer):
     tokens: Tokens = field(default_factory=lambda: Tokens("s" * 32))
     profiles: dict[str, user_pb2.UserProfile] = field(default_factory=dict)
     passwords: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sessions = fake_sessions(self.tokens, self.profiles)
 
     async def RegisterUser(
         self, request: user_pb2.UserRequest, context: Context
@@ -40,8 +44,12 @@ class FakeUsers(Service, user_pb2_grpc.UserServiceServicer):
         for user_id, profile in self.profiles.items():
             named = request.email == profile.email or request.username == profile.username
             if named and self.passwords.get(user_id) == request.password:
-                token = self.tokens.access(user_id, profile.role)  # type: ignore[arg-type]
-                return user_pb2.AuthResponse(token=token, message="signed in", expires_in=3600)
+                granted = await self.sessions.open(of(profile), client_of_call())
+                return user_pb2.AuthResponse(
+                    token=granted.access_token, expires_in=granted.expires_in,
+                    refresh_token=granted.refresh_token,
+                    refresh_expires_in=granted.refresh_expires_in, message="signed in",
+                )  # fmt: skip
         raise Unauthenticated("wrong e-mail address, username or password")
 
     async def GetUserProfile(

@@ -33,7 +33,7 @@ RIGHTS: Final[Mapping[str, Rights]] = {
     "gateway": Rights(hears=("product.changed", "stock.>")),
     "user": Rights(
         tells=("user.>",),
-        owns=("users", "user_outbox", "known_devices"),
+        owns=("users", "user_outbox", "known_devices", "sessions"),
         adds_to=("security_events",),
     ),
     "inventory": Rights(

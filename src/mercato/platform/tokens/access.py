@@ -153,6 +153,8 @@ class Tokens:
 
     def caller(self, token: str) -> Caller:
         """Returns who `token` speaks for; raises Unauthenticated when it is not one of ours."""
+        if len(token) > TOKEN_BYTES_MAX:
+            raise Unauthenticated("the token is too long")
         known = self._known.get(token)
         if known is None or not self._trusted(known.key_id):
             known = self._read(token)
@@ -188,8 +190,6 @@ class Tokens:
         return jwt.encode(header, claims, key.jwk, algorithms=[key.algorithm])
 
     def _read(self, token: str) -> _Read:
-        if len(token) > TOKEN_BYTES_MAX:
-            raise Unauthenticated("the token is too long")
         header = _header(token)
         kind, key_id = header["typ"], header.get("kid", "")
         if kind == _SERVICE or self._public is None:

@@ -14,7 +14,7 @@ from typing import Final
 from mercato.platform.tokens.access import ACCESS_TTL_S
 from mercato.platform.tokens.keys import Algorithm, Key, read, write
 
-DELAY_S: Final = 10
+DELAY_S: Final = 90
 # What reads late or has another clock still knows the old key.
 SPARE_S: Final = 60
 

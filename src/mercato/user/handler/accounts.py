@@ -1,15 +1,14 @@
 """The gRPC methods of accounts, and the roles that may call them."""
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from mercato.kernel.clock import rfc3339
-from mercato.kernel.identity import Party, Role
+from mercato.kernel.identity import Party
 from mercato.pb import user_pb2 as pb
 from mercato.pb.user_pb2_grpc import UserServiceServicer
-from mercato.platform.rpc import caller
-from mercato.platform.tokens import ACCESS_TTL_S
+from mercato.platform.rpc import caller, client_of_call
 from mercato.user.model import Profile, UserRole
-from mercato.user.usecase import Accounts, Registration, Wish
+from mercato.user.usecase import Accounts, Registration, Sessions, Wish
 
 _ANYBODY: Final[frozenset[Party]] = frozenset(("customer", "admin", "gateway"))
 
@@ -23,16 +22,12 @@ ALLOWED: Final[dict[str, frozenset[Party]]] = {
 }
 
 
-class Mint(Protocol):
-    def access(self, user_id: str, role: Role) -> str: ...
-
-
 class UserHandler(UserServiceServicer):
     """Each method is one verb of `Accounts`."""
 
-    def __init__(self, accounts: Accounts, tokens: Mint) -> None:
+    def __init__(self, accounts: Accounts, sessions: Sessions) -> None:
         self._accounts = accounts
-        self._tokens = tokens
+        self._sessions = sessions
 
     async def RegisterUser(self, request: pb.UserRequest, context: Any) -> pb.UserResponse:
         role: UserRole = "admin" if request.role == "admin" else "customer"
@@ -43,11 +38,12 @@ class UserHandler(UserServiceServicer):
     async def AuthenticateUser(self, request: pb.AuthRequest, context: Any) -> pb.AuthResponse:
         login = request.email or request.username
         who = await self._accounts.authenticate(login, request.password, request.otp)
+        granted = await self._sessions.open(who, client_of_call())
         return pb.AuthResponse(
-            token=self._tokens.access(who.id, who.role),
+            token=granted.access_token, expires_in=granted.expires_in,
+            refresh_token=granted.refresh_token, refresh_expires_in=granted.refresh_expires_in,
             message="Authenticated successfully",
-            expires_in=ACCESS_TTL_S,
-        )
+        )  # fmt: skip
 
     async def GetUserProfile(self, request: pb.UserID, context: Any) -> pb.UserProfile:
         return _message(await self._accounts.profile(request.id, caller()))

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from mercato.kernel.client import Client
 from mercato.kernel.errors import NotFound, Unauthenticated
 from mercato.kernel.identity import new_id
 
 ABSOLUTE: Final = timedelta(days=30)  # then one signs in again, whatever happened meanwhile
 IDLE: Final = timedelta(days=14)
 GRACE: Final = timedelta(seconds=10)  # an answer may be lost: so long a token may come again
+
+Device = Client  # where a sign-in came from, as its owner may recognise it
 
 _PREFIX: Final = "mrt_"  # lets people and scanners know one when they see it
 _FORM: Final = struct.Struct(">12sI32s16s")  # session id, place, secret, tag
@@ -33,14 +36,6 @@ class SessionOver(Unauthenticated):
 
 class SessionNotFound(NotFound):
     """There is no such session, or it is somebody else's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where a sign-in came from, as its owner may recognise it."""
-
-    address: str = ""
-    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

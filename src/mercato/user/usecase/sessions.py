@@ -209,7 +209,7 @@ class Sessions:
         left = session.expires_at - self._clock()
         return Granted(
             session.id, profile.id, access, self._mint.access_ttl_s,
-            self._tokens.written(token), max(0, int(left.total_seconds())), scopes,
+            self._tokens.written(token), max(0, round(left.total_seconds())), scopes,
         )  # fmt: skip
 
 
