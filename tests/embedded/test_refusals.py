@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mercato.embedded import state
+from mercato.embedded.home import prepare
 from mercato.platform.settings import SECRET_SHOWN
 from tests import command
 from tests.embedded.test_up import mercato, up
@@ -94,8 +95,7 @@ def test_a_folder_that_was_there_keeps_its_gitignore(tmp_path: Path) -> None:
     (tmp_path / "theirs" / ".gitignore").write_text("build/\n")
     (tmp_path / "bare").mkdir()
     for name in ("theirs", "bare", "ours"):
-        with up(tmp_path / name):
-            assert state.running(tmp_path / name).ready
+        prepare(tmp_path / name)
     assert (tmp_path / "theirs" / ".gitignore").read_text() == "build/\n"
     assert not (tmp_path / "bare" / ".gitignore").exists()
     assert (tmp_path / "ours" / ".gitignore").read_text() == "*\n"

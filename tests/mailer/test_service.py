@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import grpc
 import pytest
 
+from mercato.embedded import keeper
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import Caller, Role, new_id
 from mercato.mailer.model import State, message_id
@@ -222,8 +223,13 @@ async def called_again(call: Callable[[], Awaitable[object]]) -> None:
 
 @pytest.mark.timeout(60)
 async def test_killed_again_and_again_it_loses_no_mail_and_sends_none_twice(
-    mailer_platform: Platform, stub: MailerServiceStub, order: Channels, inbox: Sink
+    mailer_platform: Platform,
+    stub: MailerServiceStub,
+    order: Channels,
+    inbox: Sink,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(keeper, "BACKOFF_MAX_S", 0.5)  # a third death is mended as soon as a first
     environment = mailer_platform.environment
     mails = [a_mail("order-confirmed") for _ in range(200)]
     wanted = {message_id(mail.id, DOMAIN) for mail in mails}

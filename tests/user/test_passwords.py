@@ -11,11 +11,22 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from mercato.kernel.errors import Exhausted
+from mercato.user import passwords as costs
 from mercato.user.passwords import WAITING_MAX, WORKERS, Passwords
 
 # protobuf strings hold no lone surrogates
 ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=1024)
-FUZZED = Passwords()
+
+
+def cheap() -> Passwords:
+    """Passwords whose hashes cost next to nothing, to make many of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(costs, "MEMORY_KIB", 64)
+        patch.setattr(costs, "PASSES", 1)
+        return Passwords()
+
+
+FUZZED = cheap()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +78,7 @@ async def test_what_is_no_hash_fits_nothing(passwords: Passwords, stored: str | 
     assert await passwords.check("plain", stored) == (False, None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ODD)
 async def test_any_text_is_a_password_and_no_other_one(odd: str) -> None:
     passwords = FUZZED
