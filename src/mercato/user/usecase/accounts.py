@@ -135,11 +135,11 @@ class Accounts:
         if wish.role == "admin" and not (asking.role == "admin" or asking == OPERATOR):
             raise Forbidden("only an admin may appoint an admin")
         self._rules.check(wish.password, wish.email, wish.username)
-        password_hash = await self._passwords.hash(wish.password)
         if self._private and asking != OPERATOR and asking.role != "admin":
-            work = self._register_privately(wish, password_hash)
+            work = self._register_privately(wish)
             profile, _ = await asyncio.gather(work, asyncio.sleep(PRIVATE_ANSWER_S))
             return profile
+        password_hash = await self._passwords.hash(wish.password)
         vouched = asking == OPERATOR
         username = wish.username or username_from(wish.email)
         while True:
@@ -162,7 +162,8 @@ class Accounts:
         ticket = None if vouched else self._links.ticket(now)
         return User.new(wish.email, username, wish.role, password_hash, now, ticket)
 
-    async def _register_privately(self, wish: Registration, password_hash: str) -> Profile:
+    async def _register_privately(self, wish: Registration) -> Profile:
+        password_hash = await self._passwords.hash(wish.password)
         # a username of one's choice could be asked for elsewhere, to see whether it was given
         user = self._new(wish, another(USERNAME_FALLBACK), password_hash, vouched=False)
         known = await self._users.by_login(user.profile.email)
