@@ -5,7 +5,14 @@ import re
 import pytest
 
 from mercato.kernel.identity import Caller, is_id
-from mercato.user.model import OPERATOR, EmailTaken, Profile, Template, WrongCredentials
+from mercato.user.model import (
+    OPERATOR,
+    CurrentPasswordWrong,
+    EmailTaken,
+    Profile,
+    Template,
+    WrongCredentials,
+)
 from mercato.user.usecase import Registration, Wish
 from mercato.user.usecase import accounts as usecase
 from tests.user.memory_accounts import Desk
@@ -59,7 +66,9 @@ async def test_another_address_is_the_accounts_when_its_link_is_used() -> None:
     who = await register(desk, "ann@example.com")
     desk.verified(who.id)
     asking = Caller(who.id, "customer")
-    answer = await desk.accounts.update(who.id, Wish(email="new@example.com"), asking)
+    answer = await desk.accounts.update(
+        who.id, Wish(email="new@example.com", current_password=PASSWORD), asking
+    )
     assert answer.email == "ann@example.com"
     assert desk.mailed("new@example.com") == ["verify-email"]
     await desk.recovery.verify(desk.token(Template.VERIFY_EMAIL))
@@ -68,12 +77,24 @@ async def test_another_address_is_the_accounts_when_its_link_is_used() -> None:
     assert desk.mailed("ann@example.com")[-1] == "email-changed"
 
 
+async def test_another_address_needs_the_present_password() -> None:
+    desk = Desk(private=True)
+    who = await register(desk, "ann@example.com")
+    asking = Caller(who.id, "customer")
+    for password in (None, "wrong password"):
+        wish = Wish(email="new@example.com", current_password=password)
+        with pytest.raises(CurrentPasswordWrong):
+            await desk.accounts.update(who.id, wish, asking)
+    assert desk.mailed("new@example.com") == []
+
+
 async def test_an_address_that_another_has_is_asked_for_with_the_same_answer() -> None:
     desk = Desk(private=True)
     ann, bob = await register(desk, "ann@example.com"), await register(desk, "bob@example.com")
     desk.verified(ann.id)
     asking = Caller(ann.id, "customer")
-    answer = await desk.accounts.update(ann.id, Wish(email="bob@example.com"), asking)
+    wish = Wish(email="bob@example.com", current_password=PASSWORD)
+    answer = await desk.accounts.update(ann.id, wish, asking)
     assert answer == (await desk.users.get(ann.id)).profile
     assert desk.mailed("bob@example.com")[-1] == "already-registered"
     assert bob.id in desk.users.users

@@ -11,7 +11,7 @@ RECOVERY_CODES: Final = 10
 _SYLLABLES: Final = 4
 _ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # no `l`, `o`, 0, 1: 5 bits each
 
-# Five guesses in a quarter of an hour hit one of the three codes of the moment once in 20 years.
+# Five guesses each quarter of an hour hit one of the moment's three codes once in two years.
 FAILURES_MAX: Final = 5
 PAUSE: Final = timedelta(minutes=15)
 

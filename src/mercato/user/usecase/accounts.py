@@ -224,16 +224,18 @@ class Accounts:
     async def update(self, user_id: str, wish: Wish, asking: Caller) -> Profile:
         """Returns the changed profile; a new password ends the account's other sessions.
 
+        One's own new password, and in private another address, needs the present password.
         Raises UserNotFound, CurrentPasswordWrong, PasswordTooCommon, EmailTaken, UsernameTaken,
         Exhausted, and Stale when another change of the password came in between.
         """
         if not asking.owns(user_id):
             raise UserNotFound("there is no such user")
         password_hash = proven_hash = None
+        user = await self._users.get(user_id)
+        delicate = wish.password is not None or (self._private and wish.email is not None)
+        if delicate and asking.id == user_id:
+            proven_hash = await self._proven(user, wish.current_password)
         if wish.password is not None:
-            user = await self._users.get(user_id)
-            if asking.id == user_id:
-                proven_hash = await self._proven(user, wish.current_password)
             about = (user.profile.email, user.profile.username, wish.email, wish.username)
             self._rules.check(wish.password, *(each for each in about if each))
             password_hash = await self._passwords.hash(wish.password)
