@@ -13,9 +13,11 @@ from bson import ObjectId
 from mercato.kernel.identity import new_id
 from mercato.platform.tasks import Tasks
 from tests.cluster.client import Client
+from tests.story.renewing import present
 from tests.story.shop import Customer, Shop
 
 RECENT = 200  # orders that are read again and again
+RENEW_S = 60.0  # as often is looked whether the token has to be renewed
 LATE_S = 30.0  # for the last answers
 
 
@@ -70,8 +72,11 @@ class Load:
 
     async def _send(self, requests: Tasks) -> None:
         began = time.monotonic()
-        sent = 0
+        sent, renew_at = 0, began + RENEW_S
         while True:
+            if time.monotonic() > renew_at:
+                renew_at += RENEW_S
+                requests.start(self.shop.http.get("/api/users/me", headers=self.buyer.headers))
             while sent < (time.monotonic() - began) * self.rate:
                 sent += 1
                 order = not self.placed or random.random() < self.orders_part
@@ -109,7 +114,7 @@ class Load:
         self, method: str, path: str, headers: dict[str, str], content: object = None
     ) -> tuple[int, Any]:
         try:
-            return await self._client.ask(method, path, headers, content)
+            return await self._client.ask(method, path, present(headers), content)
         except (OSError, EOFError) as failure:
             return 0, repr(failure)
 

@@ -32,6 +32,13 @@ def signed_in(granted: Mapping[str, Any]) -> dict[str, str]:
     return {"Authorization": f"Bearer {granted['token']}"}
 
 
+def present(headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns `headers` with the token that is the present one, for clients of another kind."""
+    first = headers.get("Authorization", "").removeprefix("Bearer ")
+    known = _SIGN_INS.get(first)
+    return {**headers} | ({"Authorization": f"Bearer {known.token}"} if known else {})
+
+
 class Renewing(httpx2.Auth):
     """Sends the present token in place of the first one, and gets the next in time."""
 

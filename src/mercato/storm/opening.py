@@ -18,7 +18,7 @@ HOT_SHARE: Final = 0.10  # of the orders can have the hot product: a third as ma
 COLD_SHARE: Final = 0.08
 TRIES_MAX: Final = 40
 RETRY_S: Final = 0.25
-RENEW_S: Final = 600.0  # a sixth of a token's life
+RENEW_S: Final = 300.0  # a third of a token's life
 PASSWORD: Final = "a long pass phrase for a storm"  # noqa: S105
 
 
