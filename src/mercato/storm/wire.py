@@ -42,10 +42,14 @@ class Wire:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def call(
-        self, method: str, path: str, *, token: str = "", key: str = "", body: object = None
-    ) -> Answer:
-        """Sends a request and returns its answer; raises NoAnswer saying what happened."""
-        request = _request(self._port, method, path, token, key, body)
+        self, method: str, path: str, *, token: str = "", key: str = "", body: object = None,
+        client: str = "",
+    ) -> Answer:  # fmt: skip
+        """Sends a request and returns its answer; raises NoAnswer saying what happened.
+
+        `client` is for whom a proxy would make it.
+        """
+        request = _request(self._port, method, path, token, key, body, client)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await self._exchange(request)
@@ -84,10 +88,13 @@ class Wire:
         return Answer(int(first.split(" ", 2)[1]), headers, body)
 
 
-def _request(port: int, method: str, path: str, token: str, key: str, body: object) -> bytes:
+def _request(
+    port: int, method: str, path: str, token: str, key: str, body: object, client: str
+) -> bytes:
     content = b"" if body is None else msgspec.json.encode(body)
     head = f"{method} {path} HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\n"
     head += f"Content-Length: {len(content)}\r\nContent-Type: application/json\r\n"
     head += f"Authorization: Bearer {token}\r\n" if token else ""
     head += f"Idempotency-Key: {key}\r\n" if key else ""
+    head += f"X-Forwarded-For: {client}\r\n" if client else ""
     return f"{head}\r\n".encode() + content
