@@ -28,6 +28,8 @@ WORKERS: Final = 2
 NICENESS: Final = 10  # a flood of logins must not slow down orders
 # Whoever stood further back than this would not be served before the deadline.
 WAITING_MAX: Final = 64
+WAIT_S_MAX: Final = 2.5  # nobody would hear the answer any more
+CROWD: Final = 32  # so many strangers waiting are an attack, or might as well be
 
 # The 30,000 passwords that leaks show most often, in lower case (zxcvbn's list).
 COMMON: Final = frozenset(FREQUENCY_LISTS["passwords"])
@@ -86,31 +88,37 @@ class Passwords:
         line = self._lines[familiar]
         if len(line) >= WAITING_MAX - WORKERS:
             raise Exhausted("too many passwords are being checked; try again later")
-        if self._busy < WORKERS:
-            self._busy += 1
-        else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            line.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if not turn.cancelled():  # it was our turn already
-                    self._next()
-                raise
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        line.append(turn)
+        began = loop.time()
+        self._hand_out()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+            await turn
+            if loop.time() - began > WAIT_S_MAX:
+                raise Exhausted("too many passwords are being checked; try again later")
+            return await loop.run_in_executor(self._pool, job)
         finally:
-            self._next()
+            if turn.done() and not turn.cancelled():
+                self._busy -= 1
+                self._hand_out()
 
-    def _next(self) -> None:
-        """Hands a thread on: to those who are familiar first."""
-        for line in (self._lines[True], self._lines[False]):
-            while line:
-                turn = line.popleft()
-                if not turn.done():
-                    turn.set_result(None)
-                    return
-        self._busy -= 1
+    def _hand_out(self) -> None:
+        """Gives free threads to those who wait; in a crowd strangers get all but one of them."""
+        while self._busy < WORKERS and (turn := self._first()) is not None:
+            self._busy += 1
+            turn.set_result(None)
+
+    def _first(self) -> asyncio.Future[None] | None:
+        familiar, strangers = self._lines[True], self._lines[False]
+        for line in (familiar, strangers):
+            while line and line[0].done():  # somebody who has gone
+                line.popleft()
+        if familiar:
+            return familiar.popleft()
+        if strangers and (self._busy < WORKERS - 1 or len(strangers) < CROWD):
+            return strangers.popleft()
+        return None
 
 
 def _stand_back() -> None:
