@@ -1,6 +1,7 @@
 """The balancer: requests find a gateway that lives, and none is done twice."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -168,3 +169,31 @@ async def test_a_silent_gateway_is_not_left_for_nobody(scene: Scene) -> None:
     assert not waiting.done()
     assert scene.two.served == ["get"], "it was sent to another, or twice"
     waiting.cancel()
+
+
+async def test_a_gateway_is_told_once_whose_each_connection_is() -> None:
+    heard: list[bytes] = []
+
+    async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            heard.append(head)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    server = await asyncio.start_server(gateway, LOOPBACK, 0)
+    backends = Backends([f"{LOOPBACK}:{server.sockets[0].getsockname()[1]}"])
+    backends.all[0].ready = True
+    calls = Tasks()
+    proxy = Proxy(backends, calls, announces=True)
+    front = await asyncio.start_server(proxy.connected, LOOPBACK, 0)
+    url = f"http://{LOOPBACK}:{front.sockets[0].getsockname()[1]}"
+    async with httpx2.AsyncClient(base_url=url) as http:
+        for _ in range(2):
+            assert (await http.get("/thing")).text == "ok"
+    first, second = heard
+    line, _, rest = first.partition(b"\r\n")
+    assert re.fullmatch(rb"PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d{2,5} 0", line)
+    assert rest.startswith(b"GET /thing")
+    assert second.startswith(b"GET /thing"), "the line stands once, before everything else"
+    await calls.drain(1)
+    for each in (server, front):
+        each.close()
