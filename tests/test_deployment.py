@@ -55,6 +55,12 @@ def test_a_service_listens_where_its_health_is_asked(service: str) -> None:
     assert environment_of(service)["PORT"] == str(PORTS[service])
 
 
+@pytest.mark.parametrize("service", PORTS)
+def test_a_service_listens_on_loopback_unless_it_is_told_otherwise(service: str) -> None:
+    settings = load(settings_of(service), {"JWT_SECRET": "s" * 32})
+    assert (settings.host, settings.metrics_port) == ("127.0.0.1", 0)
+
+
 def test_the_example_shows_only_variables_that_exist() -> None:
     known = {name.upper() for each in PORTS for name in settings_of(each).__dataclass_fields__}
     known |= {name.upper() for name in Given.__dataclass_fields__}

@@ -33,7 +33,10 @@ RIGHTS: Final[Mapping[str, Rights]] = {
     "gateway": Rights(hears=("product.changed", "stock.>")),
     "user": Rights(
         tells=("user.>",),
-        owns=("users", "user_outbox", "known_devices", "sessions"),
+        owns=(
+            "users", "user_outbox", "known_devices", "sessions", "oauth_clients", "oauth_codes",
+            "oauth_logins", "oauth_consents", "oauth_links",
+        ),
         adds_to=("security_events",),
     ),
     "inventory": Rights(
