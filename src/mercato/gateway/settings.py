@@ -37,7 +37,7 @@ class GatewaySettings(Settings):
     rate_limits: bool = True
     # Of an address; where people are signed in, of each user, and their address has more.
     rate_limit_login: Written = "30/60s burst 20"
-    rate_limit_register: Written = "20/3600s burst 10"
+    rate_limit_register: Written = "60/3600s burst 30"
     rate_limit_reset: Written = "20/3600s burst 10"
     rate_limit_token: Written = "120/60s burst 60"  # noqa: S105
     rate_limit_order: Written = "60/60s burst 30"
