@@ -29,8 +29,7 @@ POLL_S: Final = 0.2
 BATCH_MAX: Final = 256
 TELL_AGAIN_S: Final = 5.0  # then 10, 20, 40 and so on
 TELL_AGAIN_S_MAX: Final = 60.0
-# the pause when nobody takes a row
-AWAY_S: Final[dict[Kind, float]] = {"nats": 0.2, "news": 1.0, "mail": 1.0}
+AWAY_S: Final = 1.0  # the pause of a row that nobody takes, and of a relay without any taker
 OVERDUE_S: Final = 120.0
 MEASURE_S: Final = 5.0
 
@@ -53,14 +52,14 @@ class Relay:
         self._dispatch = dispatch
         self._wake = outbox.wakes[kind]
         self._fresh = outbox.fresh[kind]
-        self._looked_at = self._measured_at = 0.0
+        self._look_at = self._measured_at = 0.0
 
     async def run(self) -> None:
         while True:
             self._wake.clear()
             try:
                 busy = await self.tell_fresh()
-                if monotonic() >= self._looked_at + POLL_S:
+                if monotonic() >= self._look_at:
                     busy |= await self.tell_due()
                 await self._measure()
             except PyMongoError as failure:
@@ -84,7 +83,7 @@ class Relay:
 
     async def tell_due(self) -> bool:
         """Tells at most BATCH_MAX due rows; returns whether there may be more to do at once."""
-        self._looked_at = monotonic()
+        self._look_at = monotonic() + POLL_S
         query = {"kind": self._kind, "not_before": {"$lte": now()}}
         found = self._outbox.rows.find(query).sort("not_before", 1).limit(BATCH_MAX)
         rows = [next_of(document) for document in await found.to_list()]
@@ -93,7 +92,10 @@ class Relay:
         taken = await self._tell(rows)
         await self._outbox.rows.bulk_write(_marks(rows, taken), ordered=False)
         more = len(rows) == BATCH_MAX and len(taken) > 0
-        self._looked_at = 0.0 if more else self._looked_at
+        if more:
+            self._look_at = 0.0
+        elif not taken:
+            self._look_at = monotonic() + AWAY_S
         return more
 
     async def _tell(self, rows: Sequence[Row]) -> set[str]:
@@ -156,7 +158,7 @@ def _marks(rows: Sequence[Row], taken: set[str]) -> list[UpdateMany]:
     return [
         UpdateMany(
             {"_id": {"$in": ids}, "emission": emission - 1, "not_before": {"$exists": True}},
-            CLOSING if done else _putting_off(emission, told, AWAY_S[rows[0].kind]),
+            CLOSING if done else _putting_off(emission, told),
         )
         for (emission, done, told), ids in alike.items()
     ]
@@ -167,8 +169,8 @@ def _is_done(row: Row, taken: set[str]) -> bool:
     return row.id in taken and not row.answered
 
 
-def _putting_off(emission: int, told: bool, away_s: float) -> Mapping[str, Any]:
-    pause_s = again_after_s(emission) if told else away_s
+def _putting_off(emission: int, told: bool) -> Mapping[str, Any]:
+    pause_s = again_after_s(emission) if told else AWAY_S
     change: dict[str, Any] = {"$set": {"not_before": now() + timedelta(seconds=pause_s)}}
     if told:
         change["$set"]["state"] = "sent"

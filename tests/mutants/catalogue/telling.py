@@ -33,8 +33,8 @@ TELLING: Final = (
         (
             Edit(
                 "platform/relay.py",
-                "pause_s = again_after_s(emission) if told else away_s",
-                "pause_s = 1e8 if told else away_s",
+                "pause_s = again_after_s(emission) if told else AWAY_S",
+                "pause_s = 1e8 if told else AWAY_S",
             ),
             Edit(
                 "platform/outbox.py",
