@@ -52,9 +52,9 @@ DOORS: Final = (
         "a token's `typ` is not looked at: a user's token that says `service` is one",
         (
             Edit(
-                "platform/tokens.py",
-                'roles = _ROLES.get(str(header.get("typ")), ())',
-                "roles = tuple(role for each in _ROLES.values() for role in each)",
+                "platform/tokens/access.py",
+                'claims["role"] not in _ROLES[kind]',
+                'claims["role"] not in sum(_ROLES.values(), ())',
             ),
         ),
         found_by="tests/platform/test_tokens.py::test_a_forgery_is_nobodys",
@@ -62,7 +62,7 @@ DOORS: Final = (
     Mutant(
         "tokens for ever",
         "a token's `exp` is not looked at",
-        (Edit("platform/tokens.py", 'if claims["exp"] <= now:', "if False:"),),
+        (Edit("platform/tokens/access.py", 'if claims["exp"] <= now:', "if False:"),),
         found_by="tests/platform/test_tokens.py::test_a_forgery_is_nobodys",
     ),
     Mutant(
