@@ -1,5 +1,5 @@
 # `make` lists the targets. All that is installed goes to .venv, from hash-locked wheels.
-# PYTHON=python3.12 chooses another interpreter, ARGS=... goes to `mercato up`, `storm` or to pytest.
+# PYTHON=python3.12 chooses another interpreter, ARGS=... goes to `up`, `storm`, `bench` or to pytest.
 
 PYTHON ?= python3
 ARGS ?=
@@ -14,7 +14,7 @@ EVERYTHING := $(VENV)/.everything
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test storm simulate mutants prove check fmt proto lock
+.PHONY: help setup run test storm simulate mutants prove bench check fmt proto lock
 
 help: ## List the targets
 	@awk -F ' *## *' '/^[a-z]+:.* ## /{ sub(/:.*/, "", $$1); printf "  make %-8s  %s\n", $$1, $$2 }' \
@@ -39,6 +39,9 @@ simulate: $(EVERYTHING) ## Run the order protocol under seeded faults (SEEDS=100
 
 storm: $(RUNTIME) ## Put a platform of its own under load and faults (ARGS="--seed 7")
 	@exec $(BIN)/mercato storm $(ARGS)
+
+bench: $(RUNTIME) ## Measure the platform and what limits it on this machine (ARGS="--quick")
+	@exec $(BIN)/python -m benchmarks $(ARGS)
 
 check: $(EVERYTHING) ## Check format, lint, types, contracts, style, generated code, YAML, dependencies
 	$(BIN)/ruff format --check .

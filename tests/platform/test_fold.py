@@ -10,7 +10,7 @@ import pytest
 from pymongo import _csot
 
 from mercato.kernel.errors import Exhausted, Unavailable
-from mercato.platform.fold import Fold
+from mercato.platform.fold import Fold, group_max
 from mercato.platform.tasks import Tasks
 
 Results = Sequence[int | Exception]
@@ -178,3 +178,22 @@ async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
     async with asyncio.timeout(5):
         await tasks.drain(0)
     assert task.cancelled()
+
+
+async def test_with_group_max_1_every_call_goes_alone_and_none_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GROUP_MAX", "1")
+    group_max.cache_clear()
+    try:
+        run = Doubling()
+        run.go.clear()
+        fold = Fold(run, size_max=10)
+        calls = [asyncio.ensure_future(fold(i)) for i in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert run.groups == [[0], [1], [2], [3], [4]]
+        run.go.set()
+        assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8]
+    finally:
+        group_max.cache_clear()

@@ -9,13 +9,35 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Generic, TypeVar
+
+from msgspec import Meta
 
 from mercato.kernel.errors import Exhausted, Unavailable
+from mercato.platform.settings import load
 from mercato.platform.tasks import Tasks
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """GROUP_MAX is how many may share a transaction or an RPC anywhere, whatever a place allows.
+
+    1 is the pattern of one transaction for each order and one hop for each call. It is there for
+    `make bench ARGS=--compare`, which measures what groups are worth.
+    """
+
+    group_max: Annotated[int, Meta(ge=1)] = 1_000
+
+
+@cache
+def group_max() -> int:
+    """Returns this process's GROUP_MAX; raises SettingsError."""
+    return load(Grouping).group_max
 
 
 class Fold(Generic[Item, Result]):
@@ -35,8 +57,9 @@ class Fold(Generic[Item, Result]):
         waiting_max: int = 10_000,
     ) -> None:
         self._run = run
-        self._size_max = size_max
-        self._runs_max = runs_max
+        self._size_max = min(size_max, group_max())
+        # where nobody shares, nobody waits for another's run either
+        self._runs_max = runs_max if group_max() > 1 else waiting_max
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._tasks = Tasks()

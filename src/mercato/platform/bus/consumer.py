@@ -23,6 +23,7 @@ from pymongo.errors import PyMongoError
 from mercato import events
 from mercato.platform import telemetry
 from mercato.platform.bus.connection import Bus
+from mercato.platform.fold import group_max
 from mercato.platform.rpc.refusals import understood
 
 BATCH_MAX: Final = 200
@@ -64,7 +65,10 @@ class Consumer:
         self._park = park
         self._arrived: deque[Msg] = deque()
         self._wake = asyncio.Event()
-        self._size = BATCH_MAX  # of a batch: halved by each that has to wait, doubled by success
+        self._size_max = min(BATCH_MAX, group_max())
+        self._size = (
+            self._size_max
+        )  # of a batch: halved by each that has to wait, doubled by success
         self._wanted = 0  # asked for and not yet delivered
         self._trouble = ""
 
@@ -151,10 +155,10 @@ class Consumer:
                 await self._one_by_one(messages, failure)
                 return
             log.warning("events wait", consumer=self._name, why=refusal.slug, count=len(messages))
-            self._size = max(self._size // 2, BATCH_MIN)
+            self._size = min(max(self._size // 2, BATCH_MIN), self._size_max)
             await self._later(messages)
         else:
-            self._size = min(self._size * 2, BATCH_MAX)
+            self._size = min(self._size * 2, self._size_max)
             for message in messages:
                 telemetry.EVENTS.labels(message.subject, "done").inc()
                 await message.ack()
