@@ -7,6 +7,7 @@ Everything runs on loopback and in a folder of its own that is gone afterwards, 
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -14,10 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from pymongo.errors import PyMongoError
+
 from benchmarks import limits, report, starting, workloads
-from benchmarks.clients import ROOT
+from benchmarks.clients import ROOT, LoadError
 from benchmarks.measuring import Bench, Measured, Plan, bench
 from benchmarks.shop import Shop
+from mercato.embedded.errors import PlatformError
+from mercato.storm.wire import NoAnswer
 
 FOLDER: Final = ROOT / "benchmarks" / "report"
 GROUPS: Final = (*workloads.GROUPS, *workloads.OTHERS)
@@ -83,17 +88,22 @@ async def measure(plan: Plan) -> tuple[list[Measured], list[str]]:
 
 
 async def _each(on: Bench) -> None:
-    await workloads.measure(on)
-    if on.plan.wants("limits"):
-        await limits.measure(on)
-    if on.plan.wants("compare"):
-        await workloads.compare(on)
+    """Goes on after a failure: what has been measured is worth reporting."""
+    wanted = [("limits", limits.measure), ("compare", workloads.compare)]
+    steps = [("workloads", workloads.measure), *(s for s in wanted if on.plan.wants(s[0]))]
+    for name, step in steps:
+        try:
+            await step(on)
+        except (LoadError, NoAnswer, PlatformError, PyMongoError, TimeoutError) as failure:
+            on.troubles.append(f"{name}: {failure!r}")
+            on.plan.tell(f"NOT MEASURED: {on.troubles[-1]}")
 
 
 def main() -> int:
     """Returns 0, or 1 when something could not be measured, 130 after Ctrl-C."""
     given = _arguments()
     FOLDER.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = datetime.now(UTC)
     # beside the report and not in /tmp, which is often memory: what is measured writes to a disk
     with tempfile.TemporaryDirectory(prefix="bench-", dir=FOLDER) as home:

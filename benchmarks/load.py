@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from benchmarks.figures import Histogram
 from benchmarks.jobs import FINE, Job, Outcome, Requests, requests
@@ -30,8 +31,7 @@ class Connection(asyncio.Protocol):
         self.since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
 
     def send(self, request: bytes, since: float) -> None:
         """Sends `request`, whose latency counts from `since`."""

@@ -25,7 +25,7 @@ from mercato.storm.wire import Wire
 
 CUSTOMERS: Final = 64
 STOCK: Final = 10_000_000
-SETTLED_S_MAX: Final = 600.0
+SETTLED_S_MAX: Final = 1200.0
 DATABASE_S: Final = 60.0
 OLD_ORDERS_S: Final = 2.0
 OLD_ORDERS_MAX: Final = 2_000
