@@ -112,7 +112,7 @@ class Restoring:
     async def _prepare(self, s: StoreSettings, step: Restore, replaced: dict[str, int]) -> Outcome:
         """Brings all of it beside what is there, and makes cache and stream forget."""
         with progress("brought back", shown=not self._json) as tell:
-            changed = await step.load({"mails": _doubtful()}, tell)
+            changed = await step.load({"mails": _doubtful(), "sessions": _over()}, tell)
         await _alone(step)
         cleared = await clear_cache(s.redis_addr, password=s.redis_password, database=s.redis_db)
         async with stream(s) as bus:
@@ -169,3 +169,8 @@ def _doubtful() -> Change:
     """Mails that waited may have gone out after the backup: parked, to be looked for."""
     parked: dict[str, Any] = {"state": State.PARKED, "not_before": now(), "reason": DOUBT}
     return Change({"state": {"$in": WAITING}}, {"$set": parked, "$unset": {"lease": ""}})
+
+
+def _over() -> Change:
+    """Sessions that lived may have been ended after the backup: all of them end."""
+    return Change({"ended_at": None}, {"$set": {"ended_at": now(), "expires_at": now()}})
