@@ -50,8 +50,9 @@ class Canaries:
         await self.asks(
             "POST", "/api/users/authenticate", json={"email": email, "password": self.new()}
         )
-        signed = await self.asks("POST", "/api/users/authenticate", json=login, says="token")
-        self.secrets.add(signed.json().get("refresh_token") or signed.json()["token"])
+        signed = await self.asks(
+            "POST", "/api/users/authenticate", json=login, says="token refresh_token"
+        )
         headers = {"Authorization": f"Bearer {signed.json()['token']}"}
         wish = {"password": password}
         totp = await self.asks(

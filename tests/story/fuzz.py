@@ -15,7 +15,7 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 412, 413, 
 
 
 async def fuzz(
-    url: str, token: str, home: Path, *, examples_max: int, seconds_max: int
+    url: str, token: str, home: Path, *, examples_max: int, seconds_max: int, seed: int = SEED
 ) -> tuple[bool, str]:
     """Asks every route below `url` for a fault, as the bearer of `token`; `home` is for its files.
 
@@ -25,7 +25,7 @@ async def fuzz(
     command = (
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{url}/openapi.json",
         "--header", f"Authorization: Bearer {token}", "--exclude-checks", EXCLUDED,
-        "--max-examples", str(examples_max), "--max-time", str(seconds_max), "--seed", str(SEED),
+        "--max-examples", str(examples_max), "--max-time", str(seconds_max), "--seed", str(seed),
         "--request-timeout", "15", "--generation-database", "none", "--no-color",
     )  # fmt: skip
     process = await asyncio.create_subprocess_exec(
