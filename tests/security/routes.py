@@ -132,6 +132,12 @@ ROUTES: Final = (
     Route("DELETE", "/api/sessions/current", SIGNED_IN, alone=True),
     Route("DELETE", "/api/sessions", SIGNED_IN, alone=True),
     Route("GET", "/.well-known/jwks.json", OPEN),
+    Route("GET", "/oauth/userinfo", SIGNED_IN, openid=200),
+    Route("POST", "/oauth/userinfo", SIGNED_IN, openid=200),
+    Route(
+        "POST", "/api/sessions/exchange", (422, 422, 422, 422),
+        lambda _: {"code": "none", "code_verifier": "v" * 43},
+    ),
     Route("GET", "/livez", OPEN),
     Route("GET", "/readyz", OPEN),
     Route("GET", "/metrics", OPEN),

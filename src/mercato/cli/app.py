@@ -20,6 +20,9 @@ COMMANDS = {
     "admin create": "Make an account that may do everything.",
     "keys list": "List the keys that sign users' tokens: which one signs, which are known yet.",
     "keys rotate": "Make the key that signs next; nobody is signed out by it.",
+    "clients add": "Register a program that may ask users for access, by OAuth 2.",
+    "clients list": "List the programs that are registered.",
+    "clients remove": "Remove a program: it gets no token any more.",
     "import products": (
         "Put the products of a CSV file into the catalogue: new ones, and by sku those it has."
     ),
@@ -36,6 +39,7 @@ COMMANDS = {
 GROUPS = {
     "admin": "Accounts of those who run the shop.",
     "keys": "The keys that sign users' tokens.",
+    "clients": "Other people's programs, which act for a user by OAuth 2.",
     "import": "What comes from elsewhere.",
     "events": "Events that need a person.",
     "mail": "Mails that need a person.",
@@ -76,6 +80,20 @@ caches /.well-known/jwks.json, has read it. The platform need not run.
 Examples:
   mercato keys rotate
   mercato keys rotate --algorithm Ed25519 --delay 300""",
+    "clients add": """\
+Its secret is shown once and kept as a hash only; --public is for programs that can keep none. \
+Scopes and grants are the most that it may ever ask for.
+
+Examples:
+  mercato clients add "Ada's ledger" --redirect-uri https://ledger.example/back \\
+      --scope openid --scope orders:read --scope offline_access
+  mercato clients add "Phone app" --public --redirect-uri com.example.app:/back
+  mercato clients add "Accounts" --grant client_credentials --scope orders:read --json""",
+    "clients list": """Examples:
+  mercato clients list
+  mercato clients list --json""",
+    "clients remove": """Examples:
+  mercato clients remove 6b02f3bd03c86491ab6d36e7""",
     "import products": """\
 Our fields are sku, name and price, which are needed, and stock, category and description. \
 --column names the column of a field that the file calls something else. Where the file and the \

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from mercato.events import ProductChanged
-from mercato.gateway import account, docs
+from mercato.gateway import account, docs, oauth
 from mercato.gateway.client import Proxies
 from mercato.gateway.cors import Cors
 from mercato.gateway.edge import Edge
@@ -75,12 +75,14 @@ async def gateway(
         resources = [
             Users(channels, user), account.Account(channels, user), inventory,
             Orders(channels, order), Emails(channels, mailer), Security(channels, user),
-            Sessions(channels, user, revocations), KeySet(tokens), Probes(readiness),
+            Sessions(channels, user, revocations), KeySet(tokens),
+            *oauth.resources(channels, user), Probes(readiness),
         ]  # fmt: skip
         reporter = Reporter(channels, SecurityServiceStub(user))
         stack.push_async_callback(reporter.flush)
         limits = await stack.enter_async_context(Limits.open(settings))
         door, pages = Door(tokens, settings.currency, limits), account.routes(channels, user)
+        pages += oauth.routes(channels, user, tokens, settings)
         app = Watch(Limited(_app(door, resources, pages), limits), reporter)
         yield (
             listening.getsockname()[1],

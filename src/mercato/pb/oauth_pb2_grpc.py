@@ -80,11 +80,6 @@ class OAuthServiceStub:
                 request_serializer=mercato_dot_pb_dot_oauth__pb2.OAuthClientID.SerializeToString,
                 response_deserializer=mercato_dot_pb_dot_oauth__pb2.OAuthClient.FromString,
                 _registered_method=True)
-        self.ListSignInProviders = channel.unary_unary(
-                '/user.OAuthService/ListSignInProviders',
-                request_serializer=mercato_dot_pb_dot_oauth__pb2.ListSignInProvidersRequest.SerializeToString,
-                response_deserializer=mercato_dot_pb_dot_oauth__pb2.ListSignInProvidersResponse.FromString,
-                _registered_method=True)
         self.StartProviderSignIn = channel.unary_unary(
                 '/user.OAuthService/StartProviderSignIn',
                 request_serializer=mercato_dot_pb_dot_oauth__pb2.ProviderStart.SerializeToString,
@@ -162,15 +157,9 @@ class OAuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListSignInProviders(self, request, context):
+    def StartProviderSignIn(self, request, context):
         """Sign-in through an outside OpenID provider.
         """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def StartProviderSignIn(self, request, context):
-        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -234,11 +223,6 @@ def add_OAuthServiceServicer_to_server(servicer, server):
                     servicer.RemoveOAuthClient,
                     request_deserializer=mercato_dot_pb_dot_oauth__pb2.OAuthClientID.FromString,
                     response_serializer=mercato_dot_pb_dot_oauth__pb2.OAuthClient.SerializeToString,
-            ),
-            'ListSignInProviders': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListSignInProviders,
-                    request_deserializer=mercato_dot_pb_dot_oauth__pb2.ListSignInProvidersRequest.FromString,
-                    response_serializer=mercato_dot_pb_dot_oauth__pb2.ListSignInProvidersResponse.SerializeToString,
             ),
             'StartProviderSignIn': grpc.unary_unary_rpc_method_handler(
                     servicer.StartProviderSignIn,
@@ -500,33 +484,6 @@ class OAuthService:
             '/user.OAuthService/RemoveOAuthClient',
             mercato_dot_pb_dot_oauth__pb2.OAuthClientID.SerializeToString,
             mercato_dot_pb_dot_oauth__pb2.OAuthClient.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ListSignInProviders(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/user.OAuthService/ListSignInProviders',
-            mercato_dot_pb_dot_oauth__pb2.ListSignInProvidersRequest.SerializeToString,
-            mercato_dot_pb_dot_oauth__pb2.ListSignInProvidersResponse.FromString,
             options,
             channel_credentials,
             insecure,

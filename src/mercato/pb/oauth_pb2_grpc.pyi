@@ -27,9 +27,8 @@ class OAuthServiceStub:
     """For the operator only."""
     ListOAuthClients: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ListOAuthClientsRequest, _oauth_pb2.ListOAuthClientsResponse]
     RemoveOAuthClient: _aio.UnaryUnaryMultiCallable[_oauth_pb2.OAuthClientID, _oauth_pb2.OAuthClient]
-    ListSignInProviders: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ListSignInProvidersRequest, _oauth_pb2.ListSignInProvidersResponse]
-    """Sign-in through an outside OpenID provider."""
     StartProviderSignIn: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ProviderStart, _oauth_pb2.ProviderAuthorization]
+    """Sign-in through an outside OpenID provider."""
     FinishProviderSignIn: _aio.UnaryUnaryMultiCallable[_oauth_pb2.ProviderAnswer, _oauth_pb2.SignInCode]
     ExchangeSignInCode: _aio.UnaryUnaryMultiCallable[_oauth_pb2.SignInCodeExchange, _oauth_pb2.GrantResponse]
 
@@ -102,19 +101,12 @@ class OAuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_oauth_pb2.OAuthClient]: ...
 
     @_abc_1.abstractmethod
-    def ListSignInProviders(
-        self,
-        request: _oauth_pb2.ListSignInProvidersRequest,
-        context: _aio.ServicerContext[_oauth_pb2.ListSignInProvidersRequest, _abc.Awaitable[_oauth_pb2.ListSignInProvidersResponse]],
-    ) -> _abc.Awaitable[_oauth_pb2.ListSignInProvidersResponse]:
-        """Sign-in through an outside OpenID provider."""
-
-    @_abc_1.abstractmethod
     def StartProviderSignIn(
         self,
         request: _oauth_pb2.ProviderStart,
         context: _aio.ServicerContext[_oauth_pb2.ProviderStart, _abc.Awaitable[_oauth_pb2.ProviderAuthorization]],
-    ) -> _abc.Awaitable[_oauth_pb2.ProviderAuthorization]: ...
+    ) -> _abc.Awaitable[_oauth_pb2.ProviderAuthorization]:
+        """Sign-in through an outside OpenID provider."""
 
     @_abc_1.abstractmethod
     def FinishProviderSignIn(

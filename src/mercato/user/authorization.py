@@ -2,7 +2,6 @@
 
 from mercato.kernel import clock
 from mercato.platform.mongo import Store
-from mercato.platform.settings import SettingsError
 from mercato.platform.tokens import Tokens
 from mercato.user.handler.oauth import OAuthHandler
 from mercato.user.providers import OpenIdProvider, fetch
@@ -43,8 +42,6 @@ def oauth_handler(
 def _providers(settings: UserSettings) -> dict[str, OpenIdProvider]:
     if not settings.oidc_issuer:
         return {}
-    if not settings.public_url:
-        raise SettingsError("OIDC_ISSUER needs PUBLIC_URL: the provider sends people back there")
     callback = f"{settings.public_url}/oauth/providers/{settings.oidc_name}/callback"
     provider = OpenIdProvider(
         settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, callback, fetch

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from mercato.kernel import clock
-from mercato.pb import account_pb2, security_pb2, session_pb2, user_pb2
+from mercato.pb import account_pb2, oauth_pb2, security_pb2, session_pb2, user_pb2
 from mercato.pb.account_pb2_grpc import add_AccountServiceServicer_to_server
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
+from mercato.pb.oauth_pb2_grpc import add_OAuthServiceServicer_to_server
 from mercato.pb.security_pb2_grpc import add_SecurityServiceServicer_to_server
 from mercato.pb.session_pb2_grpc import add_SessionServiceServicer_to_server
 from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
@@ -26,9 +27,11 @@ from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 from mercato.user.authenticators import Authenticators
+from mercato.user.authorization import oauth_handler
 from mercato.user.handler import (
     ALLOWED,
     AccountHandler,
+    OAuthHandler,
     SecurityHandler,
     SessionHandler,
     UserHandler,
@@ -63,6 +66,7 @@ SERVICES = (
     account_pb2.DESCRIPTOR.services_by_name["AccountService"],
     security_pb2.DESCRIPTOR.services_by_name["SecurityService"],
     session_pb2.DESCRIPTOR.services_by_name["SessionService"],
+    oauth_pb2.DESCRIPTOR.services_by_name["OAuthService"],
 )
 PUBLIC_URL = "http://127.0.0.1:8080"  # the gateway's, where nobody said another
 
@@ -94,7 +98,7 @@ async def main() -> None:
         attempts = Attempts(failures, MongoDevices(store), trail, client_of_call, secret)
         users = MongoUsers(store, outbox, cache)
         sessions = _sessions(settings, store, users, tokens, trail)
-        verbs = _verbs(settings, users, links, sessions, trail, attempts)
+        verbs = _verbs(settings, store, users, links, sessions, trail, attempts, tokens)
         await until_ready("mongo", partial(_make_demo_accounts, verbs.accounts, settings))
         site = settings.public_url or PUBLIC_URL
         post = Post(MailerServiceStub(mailer), channels, links, site, verbs.recovery.answer)
@@ -110,12 +114,13 @@ async def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Verbs:
-    """The use cases of accounts."""
+    """What can be done with accounts."""
 
     accounts: Accounts
     recovery: Recovery
     factors: SecondFactors
     sessions: Sessions
+    oauth: OAuthHandler
 
 
 @asynccontextmanager
@@ -136,11 +141,13 @@ def _sessions(
 
 def _verbs(
     settings: UserSettings,
+    store: Store,
     users: MongoUsers,
     links: LinkKey,
     sessions: Sessions,
     trail: Trail,
     attempts: Attempts,
+    tokens: Tokens,
 ) -> Verbs:
     passwords, rules = Passwords(), PasswordRules(COMMON)
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
@@ -153,7 +160,8 @@ def _verbs(
     recovery = Recovery(
         users, passwords, clock.now, rules=rules, links=links, sessions=sessions, trail=trail
     )
-    return Verbs(accounts, recovery, factors, sessions)
+    oauth = oauth_handler(settings, store, users, accounts, factors, sessions, tokens, trail)
+    return Verbs(accounts, recovery, factors, sessions, oauth)
 
 
 def _server(verbs: Verbs, trail: Trail, tokens: Tokens, identity: Identity | None) -> Server:
@@ -162,6 +170,7 @@ def _server(verbs: Verbs, trail: Trail, tokens: Tokens, identity: Identity | Non
     add_AccountServiceServicer_to_server(AccountHandler(verbs.recovery, verbs.factors), server.grpc)
     add_SecurityServiceServicer_to_server(SecurityHandler(trail), server.grpc)
     add_SessionServiceServicer_to_server(SessionHandler(verbs.sessions), server.grpc)
+    add_OAuthServiceServicer_to_server(verbs.oauth, server.grpc)
     return server
 
 

@@ -1,5 +1,6 @@
 """The environment of the user service."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,3 +34,12 @@ class UserSettings(StoreSettings):
     demo_admin_password: Secret = Secret("")
     demo_customer_email: str = ""
     demo_customer_password: Secret = Secret("")
+
+    def problems(self) -> Iterable[str]:
+        if not self.oidc_issuer:
+            return
+        if not self.public_url:
+            yield "OIDC_ISSUER needs PUBLIC_URL: the provider sends people back there"
+        for name in ("oidc_client_id", "oidc_client_secret"):
+            if not getattr(self, name):
+                yield f"{name.upper()} is missing beside OIDC_ISSUER"

@@ -1,6 +1,7 @@
 """OAuth 2 and OpenID Connect over HTTP; the user service decides, and these are its doors."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import grpc
@@ -15,10 +16,11 @@ from mercato.gateway.oauth.token import ClientEndpoints
 from mercato.gateway.operation import AnyRequest, options
 from mercato.gateway.problems import NotConfigured
 from mercato.gateway.reply import Reply, reply
+from mercato.gateway.settings import GatewaySettings
 from mercato.platform.rpc import Channels
 from mercato.platform.tokens import Tokens
 
-__all__ = ["OpenId", "SignIns", "routes"]
+__all__ = ["resources", "routes"]
 
 WELL_KNOWN: Final = (
     "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
@@ -28,17 +30,23 @@ KEPT_S: Final = 3600
 Handler = Callable[[AnyRequest], Awaitable[Reply]]
 
 
+def resources(channels: Channels, channel: grpc.aio.Channel) -> list[object]:
+    """Returns what speaks JSON as the rest of the gateway does."""
+    return [OpenId(channels, channel), SignIns(channels, channel)]
+
+
 def routes(
-    channels: Channels, channel: grpc.aio.Channel, tokens: Tokens, cookies: Cookies,
-    return_url: str = "",
-) -> list[HTTPRouteHandler]:  # fmt: skip
+    channels: Channels, channel: grpc.aio.Channel, tokens: Tokens, settings: GatewaySettings
+) -> list[HTTPRouteHandler]:
     """Returns the routes that are no JSON operations: pages, forms, metadata."""
-    pages = Authorize(channels, channel, cookies, tokens.issuer)
+    issuer = settings.public_url
+    cookies = Cookies(settings.jwt_secret, issuer)
+    pages = Authorize(channels, channel, cookies, issuer)
     clients = ClientEndpoints(channels, channel)
-    providers = ProviderPages(channels, channel, cookies, return_url)
+    providers = ProviderPages(channels, channel, cookies, settings.oidc_return_url)
 
     async def about(request: AnyRequest) -> Reply:
-        said = metadata(tokens.issuer, tokens.algorithm)
+        said = metadata(issuer, tokens.algorithm)
         return reply(said, cache_control=f"public, max-age={KEPT_S}")
 
     signed: dict[str, dict[Method, Handler]] = {
@@ -48,7 +56,8 @@ def routes(
         "/oauth/introspect": {"POST": clients.introspect},
         **{path: {"GET": about} for path in WELL_KNOWN},
     }
-    table = {path: _by_keys(tokens, methods) for path, methods in signed.items()}
+    ready = partial(_insist, tokens, issuer)
+    table = {path: _once_ready(ready, methods) for path, methods in signed.items()}
     table["/oauth/providers/{name:str}/start"] = {"GET": providers.start}
     table["/oauth/providers/{name:str}/callback"] = {"GET": providers.callback}
     return [
@@ -57,15 +66,18 @@ def routes(
     ]
 
 
-def _by_keys(tokens: Tokens, methods: dict[Method, Handler]) -> dict[Method, Handler]:
-    """Returns handlers that refuse everything while there are no keys to sign with."""
+def _insist(tokens: Tokens, issuer: str) -> None:
+    """Raises NotConfigured without a name of our own, or keys to sign under it."""
+    if not tokens.algorithm or not issuer:
+        raise NotConfigured("OAuth needs PUBLIC_URL and signing keys: see `mercato keys rotate`")
 
+
+def _once_ready(
+    insist: Callable[[], None], methods: dict[Method, Handler]
+) -> dict[Method, Handler]:
     def insisting(handler: Handler) -> Handler:
         async def handle(request: AnyRequest) -> Reply:
-            if not tokens.algorithm:
-                raise NotConfigured(
-                    "OAuth needs signing keys: make them with `mercato keys rotate`"
-                )
+            insist()
             return await handler(request)
 
         return handle

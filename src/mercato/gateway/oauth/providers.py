@@ -11,7 +11,8 @@ from mercato.gateway.cookies import Cookies
 from mercato.gateway.oauth.forms import asked
 from mercato.gateway.operation import AnyRequest, Who, operation
 from mercato.gateway.reply import Reply, reply
-from mercato.gateway.shapes import Answer, Request, matching
+from mercato.gateway.sessions import SignedIn
+from mercato.gateway.shapes import Request, matching
 from mercato.kernel.errors import AppError, Invalid, Violation
 from mercato.pb import oauth_pb2 as pb
 from mercato.pb.oauth_pb2_grpc import OAuthServiceStub
@@ -37,14 +38,6 @@ class SignInCode(Request, frozen=True):
     )
 
 
-class Session(Answer, frozen=True):
-    token: str
-    token_type: str
-    expires_in: Annotated[int, Meta(description="Seconds.", examples=[900])]
-    refresh_token: str
-    refresh_expires_in: Annotated[int, Meta(description="Seconds.")]
-
-
 class SignIns:
     """Signing in elsewhere than with a password."""
 
@@ -52,7 +45,7 @@ class SignIns:
         self._channels = channels
         self._oauth = OAuthServiceStub(channel)
 
-    @operation("POST", "/api/sessions/exchange", Who.ANYONE, Session, refusals=[401])
+    @operation("POST", "/api/sessions/exchange", Who.ANYONE, SignedIn, refusals=[401])
     async def exchange(self, body: SignInCode) -> Reply:
         """Exchange the code of a sign-in through a provider for a session.
 
@@ -62,8 +55,10 @@ class SignIns:
             code=body.code, code_verifier=body.code_verifier, second_factor=body.otp
         )
         given = await self._channels.call(self._oauth.ExchangeSignInCode, request)
-        lives_s, again_s = given.expires_in, given.refresh_expires_in
-        session = Session(given.access_token, "Bearer", lives_s, given.refresh_token, again_s)
+        session = SignedIn(
+            given.access_token, "Bearer", given.expires_in, "Signed in successfully",
+            given.refresh_token, given.refresh_expires_in,
+        )  # fmt: skip
         return reply(session)
 
 

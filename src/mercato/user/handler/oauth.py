@@ -7,8 +7,7 @@ from mercato.kernel.identity import Party
 from mercato.kernel.scopes import SCOPES
 from mercato.pb import oauth_pb2 as pb
 from mercato.pb.oauth_pb2_grpc import OAuthServiceServicer
-from mercato.platform.rpc import caller
-from mercato.user.model import Device
+from mercato.platform.rpc import caller, client_of_call
 from mercato.user.model.oauth import AuthorizationRequest, Client
 from mercato.user.usecase.oauth import Authorizations, Clients
 from mercato.user.usecase.oauth_grants import Given, Grants, Proof, Wanted
@@ -66,7 +65,7 @@ class OAuthHandler(OAuthServiceServicer):
             request.grant_type, request.code, request.redirect_uri, request.code_verifier,
             request.refresh_token, request.scope,
         )  # fmt: skip
-        return _granted(await self._grants.exchange(_proof(request), wanted, _device()))
+        return _granted(await self._grants.exchange(_proof(request), wanted, client_of_call()))
 
     async def RevokeToken(
         self, request: pb.ClientTokenRequest, context: Any
@@ -100,11 +99,6 @@ class OAuthHandler(OAuthServiceServicer):
     async def RemoveOAuthClient(self, request: pb.OAuthClientID, context: Any) -> pb.OAuthClient:
         return _shown(await self._clients.remove(caller(), request.id))
 
-    async def ListSignInProviders(
-        self, request: pb.ListSignInProvidersRequest, context: Any
-    ) -> pb.ListSignInProvidersResponse:
-        return pb.ListSignInProvidersResponse(names=self._sign_ins.names)
-
     async def StartProviderSignIn(
         self, request: pb.ProviderStart, context: Any
     ) -> pb.ProviderAuthorization:
@@ -122,16 +116,12 @@ class OAuthHandler(OAuthServiceServicer):
         self, request: pb.SignInCodeExchange, context: Any
     ) -> pb.GrantResponse:
         granted = await self._sign_ins.exchange(
-            request.code, request.code_verifier, request.second_factor, _device()
+            request.code, request.code_verifier, request.second_factor, client_of_call()
         )
         return pb.GrantResponse(
             access_token=granted.access_token, expires_in=granted.expires_in,
             refresh_token=granted.refresh_token, refresh_expires_in=granted.refresh_expires_in,
         )  # fmt: skip
-
-
-def _device() -> Device:
-    return Device()
 
 
 def _asked(request: pb.AuthorizationRequest) -> AuthorizationRequest:

@@ -82,10 +82,6 @@ class SignIns:
         self._redemption = redemption
         self._clock = clock
 
-    @property
-    def names(self) -> list[str]:
-        return sorted(self._providers)
-
     async def start(self, name: str, browser: str) -> str:
         """Returns where to send the browser; raises ProviderNotFound, Unavailable."""
         return await self._provider(name).authorization_url(Attempt(browser))
