@@ -1,11 +1,13 @@
 """The `mercato` command without a process of its own: as exact, and fifty times as fast."""
 
+import gc
 import io
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from subprocess import CompletedProcess
 from tempfile import TemporaryFile
 
@@ -39,6 +41,17 @@ def mercato(
             code = thread.submit(_exit_code, words).result()
     structlog.configure(**logging)
     return CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def ended() -> Iterator[None]:
+    """As at the end of a process, what a driver has forgotten to close inside is gone after it."""
+    try:
+        yield
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 def _exit_code(words: Sequence[str]) -> int:

@@ -19,6 +19,7 @@ from mercato.kernel.identity import new_id
 from mercato.platform import mongo
 from mercato.platform.mongo import Store
 from tests.cli.test_shop import mercato
+from tests.command import ended
 from tests.story.shop import Customer, Shop, eventually
 
 STOCK = 1000
@@ -198,7 +199,8 @@ async def test_the_command_answers_with_its_exit_code_and_asks_before_it_repairs
 
 def without_a_platform() -> CompletedProcess[str]:
     environment = {"JWT_SECRET": "s" * 40, "MONGO_URI": "mongodb://127.0.0.1:9/"}
-    return mercato(None, "verify", "--data-dir", "/nonexistent", environment=environment)
+    with ended():
+        return mercato(None, "verify", "--data-dir", "/nonexistent", environment=environment)
 
 
 async def copied(case: Case, order: str) -> str:

@@ -23,6 +23,7 @@ from mercato.platform.bus import Delivery
 from mercato.platform.dead_letters import DeadLetters
 from mercato.platform.mongo import Store
 from tests.cli.test_shop import mercato
+from tests.command import ended
 
 DOMAIN = "mercato.example"
 
@@ -209,7 +210,8 @@ async def test_a_store_that_is_away_is_one_clear_line(
     monkeypatch.setattr(stores, "REACH_S", 0.3)
     environment = {**platform.environment, **away}
     where = ("--data-dir", "/nonexistent")
-    refused = mercato(None, *words.split(), *where, environment=environment)
+    with ended():
+        refused = mercato(None, *words.split(), *where, environment=environment)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith(said)
     assert "Traceback" not in refused.stderr
