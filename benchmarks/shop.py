@@ -16,10 +16,11 @@ from bson import ObjectId
 
 from benchmarks.clients import Clients, LoadError
 from benchmarks.jobs import CATEGORIES, Job, Stage
+from mercato.embedded import keys
 from mercato.embedded.settings import WIDE_LIMITS
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
-from mercato.platform.settings import whole_environment
+from mercato.platform.settings import Settings, load, whole_environment
 from mercato.platform.tokens import Tokens
 from mercato.storm.wire import Wire
 
@@ -48,7 +49,9 @@ class Shop:
         self.store = store
         self.port = urlsplit(platform.urls["gateway"]).port or 80
         self._home = home
-        self._tokens = Tokens(platform.environment["JWT_SECRET"])
+        private, _ = keys.files(platform.data_dir)
+        settings = load(Settings, platform.environment)
+        self._tokens = Tokens.of(settings, keys_file=str(private))
         self._customers: list[tuple[str, str]] = []  # ids and addresses
         self._regulars: dict[str, str] = {}
         self._imported = 0
