@@ -97,6 +97,27 @@ async def test_a_lost_password_is_set_anew_by_a_mailed_link(
     assert subjects[2] == "Your password was changed"
 
 
+async def test_a_new_password_ends_the_other_sessions_and_a_link_ends_all(shop: Shop) -> None:
+    who = await shop.register("moves")
+    here, there = [(await signs_in(shop, who.email, PASSWORD)).json() for _ in range(2)]
+    headers = {"Authorization": f"Bearer {here['token']}"}
+    wish = {"password": NEW, "current_password": PASSWORD}
+    changed = await shop.http.patch("/api/users/me", json=wish, headers=headers)
+    assert changed.status_code == 200, changed.text
+    assert [await refreshed(shop, each) for each in (here, there)] == [200, 401]
+    home = (await signs_in(shop, who.email, NEW)).json()
+    await shop.http.post("/api/users/password/forgot", json={"email": who.email})
+    _, _, token = (await link(shop, who.email, "Set a new password")).partition("?token=")
+    body = {"token": token, "password": PASSWORD}
+    assert (await shop.http.post("/api/users/password/reset", json=body)).status_code == 204
+    assert await refreshed(shop, home) == 401
+
+
+async def refreshed(shop: Shop, session: dict[str, Any]) -> int:
+    body = {"refresh_token": session["refresh_token"]}
+    return (await shop.http.post("/api/sessions/refresh", json=body)).status_code
+
+
 async def test_a_second_factor_is_turned_on_asked_for_and_turned_off(shop: Shop) -> None:
     who = await shop.register("careful")
     begun = await shop.http.post(
