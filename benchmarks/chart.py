@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Final
 
-WIDTH, HEIGHT = 720, 340
-LEFT, RIGHT, TOP, BOTTOM = 84, 150, 40, 48
+WIDTH, HEIGHT = 960, 340
+LEFT, RIGHT, TOP, BOTTOM = 84, 290, 40, 48
 PLOT_W: Final = WIDTH - LEFT - RIGHT
 PLOT_H: Final = HEIGHT - TOP - BOTTOM
 BAR, GAP = 22, 12
@@ -60,7 +60,7 @@ def bars(title: str, unit: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     most = max((sum(parts.values()) for parts in rows.values()), default=0.0)
     if not most:
         raise ValueError("a chart needs something to show")
-    left, height = 230, TOP + len(rows) * (BAR + GAP) + BOTTOM
+    left, height = 280, TOP + len(rows) * (BAR + GAP) + BOTTOM
     scale = (WIDTH - left - RIGHT - 60) / most
     drawn = [_text(0, 18, title, "title")]
     for number, (row, parts) in enumerate(rows.items()):

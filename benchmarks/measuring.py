@@ -34,7 +34,7 @@ class Measured(msgspec.Struct, kw_only=True):
     latency_ms: dict[str, float] = {}
     cpu_us: dict[str, float] = {}
     after_s: dict[str, float] = {}
-    memory_mib: dict[str, float] = {}  # by process
+    memory_mb: dict[str, float] = {}  # by process
     size: int = 0  # of a catalogue or a history
 
     @property

@@ -101,9 +101,9 @@ def markdown(report: Report) -> str:
         for each in report.results
         if each.name.startswith("limit ")
     ]
-    said = f"{report.machine}; medians of {report.runs} runs of {report.seconds:g} s; "
+    said = f"{report.machine}; {report.runs} x {report.seconds:g} s each; "
     said += f"{report.began_at}."
-    parts = [said, *_grid(head, [row for row in rows if row[3]])]
+    parts = [said, "", *_grid(head, [row for row in rows if row[3]])]
     parts += ["", *_grid(("a part alone", "reached"), limits)] if limits else []
     return "\n".join([*parts, *(f"\nNot measured: {each}" for each in report.troubles)]) + "\n"
 
@@ -133,7 +133,7 @@ def _reached(report: Report, target: Target) -> str:
         return ""
     if target.name == "cpu":
         return f"{measured.platform_us:,.0f} us"
-    form = {"s": "{:.1f} s", "x": "{:.1f}x", "MiB": "{:,.0f} MiB"}.get(measured.unit)
+    form = {"s": "{:.1f} s", "x": "{:.1f}x", "MB": "{:,.0f} MB"}.get(measured.unit)
     if form:
         return form.format(measured.value)
     said = f"{measured.value:,.0f}{'/s' if measured.unit == '/s' else ' ' + measured.unit}"
@@ -183,8 +183,8 @@ def _charts(report: Report) -> Iterator[tuple[str, str]]:
     if spent:
         yield "processor", chart.bars("Processor time a request, by process", "us", spent)
     memory = report.found("memory")
-    if memory and memory.memory_mib:
-        yield "memory", chart.bars("Idle memory", "MiB", {"idle": memory.memory_mib})
+    if memory and memory.memory_mb:
+        yield "memory", chart.bars("Idle memory", "MB", {"idle": memory.memory_mb})
 
 
 def _lines(

@@ -22,7 +22,7 @@ READY_S_MAX: Final = 120.0
 STOPPED_S_MAX: Final = 20.0
 REST_S: Final = 5.0
 POLL_S: Final = 0.02
-MIB: Final = 1024 * 1024
+MB: Final = 1_000_000
 
 
 async def measure(plan: Plan) -> list[Measured]:
@@ -35,16 +35,16 @@ async def measure(plan: Plan) -> list[Measured]:
         async with _up(folder) as (known, seconds):
             again.append(seconds)
             await asyncio.sleep(REST_S)
-            memory.append(_memory_mib(known))
+            memory.append(_memory_mb(known))
         plan.tell(f"cold start {cold[-1]:.1f} s, again {again[-1]:.1f} s")
     total = [sum(each.values()) for each in memory]
-    plan.tell(f"idle memory: {median(total):.0f} MiB")
+    plan.tell(f"idle memory: {median(total):.0f} MB")
     return [
         _measured("start", "cold start to ready, new folder", "s", cold),
         _measured("start again", "start to ready, folder of a shop", "s", again),
         Measured(
-            name="memory", title="idle memory, everything (PSS)", unit="MiB",
-            value=median(total), runs=[round(each) for each in total], memory_mib=medians(memory),
+            name="memory", title="idle memory, everything (PSS)", unit="MB",
+            value=median(total), runs=[round(each) for each in total], memory_mb=medians(memory),
         ),
     ]  # fmt: skip
 
@@ -85,14 +85,14 @@ async def _ready(process: asyncio.subprocess.Process, folder: Path) -> PlatformS
     raise LoadError("`mercato up` did not get ready")
 
 
-def _memory_mib(known: PlatformState) -> dict[str, float]:
+def _memory_mb(known: PlatformState) -> dict[str, float]:
     """Returns each part's proportional set size: what processes share is counted once in all."""
-    mib: dict[str, float] = {}
+    mb: dict[str, float] = {}
     for name, part in known.parts.items():
         if part.process:
             process = psutil.Process(part.process.pid)
             family = (process, *process.children(recursive=True))
-            mib[name] = sum(each.memory_full_info().pss for each in family) / MIB
+            mb[name] = sum(each.memory_full_info().pss for each in family) / MB
     if known.supervisor:  # whose children are the parts
-        mib["supervisor"] = psutil.Process(known.supervisor.pid).memory_full_info().pss / MIB
-    return mib
+        mb["supervisor"] = psutil.Process(known.supervisor.pid).memory_full_info().pss / MB
+    return mb
