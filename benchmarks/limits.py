@@ -93,7 +93,8 @@ async def _rate(once: Once, at_once: int, seconds: float) -> float:
     async def again() -> None:
         nonlocal done
         while time.perf_counter() < began + seconds:
-            done += await once()
+            count = await once()  # before `done` is read: others add to it meanwhile
+            done += count
 
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
