@@ -21,13 +21,14 @@ from mercato.platform.rpc.refusals import Refused
 from mercato.platform.tokens import Tokens
 from tests.mailer.conftest import DOMAIN, eventually
 from tests.mailer.sink import Sink
+from tests.minting import minting
 
 ADMIN = Caller(new_id(), "admin")
 
 
 @pytest.fixture(scope="session")
 def tokens(mailer_platform: Platform) -> Tokens:
-    return Tokens(mailer_platform.environment["JWT_SECRET"])
+    return minting(mailer_platform)
 
 
 @pytest.fixture(scope="session")
