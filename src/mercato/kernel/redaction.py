@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 HIDDEN: Final = "***"
@@ -57,6 +58,7 @@ def hide(secrets: Iterable[str]) -> None:
     _known.update(each for each in secrets if len(each) >= KNOWN_LENGTH_MIN)
 
 
+@lru_cache(maxsize=4096)  # every line of the log asks for the same few
 def is_secret_name(name: str) -> bool:
     """Whether what goes under `name` (`password`, `clientSecret`, `X-Api-Key`) is a secret."""
     words = [word.lower() for word in _PART.findall(name)]
