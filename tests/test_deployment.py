@@ -74,3 +74,11 @@ def test_the_secret_of_the_example_is_refused() -> None:
     assert secret == SECRET_SHOWN
     with pytest.raises(SettingsError, match="make your own"):
         load(Settings, {"JWT_SECRET": SECRET_SHOWN})
+
+
+def test_a_provider_to_sign_in_through_needs_all_that_belongs_to_it() -> None:
+    told = {"JWT_SECRET": "s" * 32, "OIDC_ISSUER": "https://id.example.com"}
+    with pytest.raises(SettingsError) as refusal:
+        load(settings_of("user"), told)
+    problems = "\n".join(refusal.value.problems)
+    assert all(name in problems for name in ("PUBLIC_URL", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"))

@@ -6,7 +6,6 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 from google.protobuf.message import Message
-from rich.table import Table
 
 from mercato.cli.shop import Shop
 from mercato.cli.terminal import DataDir, Json, console, one_line, say_json
@@ -67,15 +66,13 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, json: Json = False) -> None:
     if json:
         say_json([_shown(client) for client in found.clients])
         return
-    table = Table(box=None, header_style="bold")
-    for column in ("client_id", "name", "kind", "grants", "scopes", "redirect addresses"):
-        table.add_column(column, overflow="fold")
     for client in found.clients:
-        table.add_row(
-            client.id, one_line(client.name), "public" if client.public else "confidential",
-            *("\n".join(each) for each in (client.grants, client.scopes, client.redirect_uris)),
-        )  # fmt: skip
-    console.print(table if found.clients else "no client is registered")
+        kind = "public" if client.public else "confidential"
+        console.print(f"{client.id} {one_line(client.name)} ({kind})", markup=False)
+        for what in ("grants", "scopes", "redirect_uris"):
+            console.print(f"  {what}: {' '.join(getattr(client, what))}", markup=False)
+    if not found.clients:
+        console.print("no client is registered")
 
 
 def remove(
