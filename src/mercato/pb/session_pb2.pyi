@@ -220,7 +220,7 @@ class ListRevocationsRequest(_message.Message):
     AFTER_MS_FIELD_NUMBER: _builtins.int
     AFTER_ID_FIELD_NUMBER: _builtins.int
     after_ms: _builtins.int
-    """since 1970; 0: all that matter yet"""
+    """Since 1970, until the year 2100; 0: all that matter yet."""
     after_id: _builtins.str
     def __init__(
         self,
