@@ -2,11 +2,13 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
+import pyotp
 import pytest
 
 from mercato.embedded.settings import Given
@@ -43,11 +45,26 @@ class House:
             back = await there.agree(gone.headers["location"], email, PASSWORD)
         return await browser.get(back)
 
-    async def exchange(self, code: str, verifier: str = VERIFIER) -> httpx2.Response:
+    async def exchange(self, code: str, verifier: str = VERIFIER, otp: str = "") -> httpx2.Response:
+        body = {"code": code, "code_verifier": verifier} | ({"otp": otp} if otp else {})
         async with self.browser() as front_end:
-            return await front_end.post(
-                "/api/sessions/exchange", json={"code": code, "code_verifier": verifier}
+            return await front_end.post("/api/sessions/exchange", json=body)
+
+    async def second_factor(self, email: str) -> pyotp.TOTP:
+        """Switches on the second factor of an account of this house."""
+        async with self.browser() as here:
+            login = {"email": email, "password": PASSWORD}
+            session = (await here.post("/api/users/authenticate", json=login)).json()
+            headers = {"Authorization": f"Bearer {session['token']}"}
+            begun = await here.post(
+                "/api/users/me/totp", json={"password": PASSWORD}, headers=headers
             )
+            totp = pyotp.parse_uri(begun.json()["uri"])
+            assert isinstance(totp, pyotp.TOTP)
+            code = {"code": totp.now()}
+            done = await here.post("/api/users/me/totp/confirm", json=code, headers=headers)
+            assert done.status_code == 200, done.text
+            return totp
 
     async def user(self, email: str) -> tuple[str, str]:
         """Signs in; returns who that is in this house."""
@@ -183,6 +200,22 @@ async def test_a_code_is_for_its_verifier_and_for_one_use(house: House) -> None:
             assert answers[-1].json()["code"] == "invalid-grant"
         unknown = await house.exchange("made up")
         assert (unknown.status_code, unknown.json()["code"]) == (422, "invalid-grant")
+
+
+async def test_a_provider_stands_for_the_password_and_not_for_the_second_factor(
+    house: House,
+) -> None:
+    _, email = await vouched(house.first.platform)
+    await add(house.platform, email)
+    totp = await house.second_factor(email)
+    async with house.browser() as browser:
+        code = (await house.sign_in(email, browser)).json()["code"]
+    asked = await house.exchange(code)
+    assert (asked.status_code, asked.json()["code"]) == (401, "otp-required")
+    wrong = await house.exchange(code, otp="000000")
+    assert (wrong.status_code, wrong.json()["code"]) == (401, "otp-wrong")
+    right = await house.exchange(code, otp=totp.at(time.time() + totp.interval))
+    assert right.status_code == 200, right.text
 
 
 async def test_a_sign_in_is_begun_with_a_challenge_at_a_provider_that_there_is(
