@@ -1,5 +1,6 @@
 """What `mercato` is given and cannot use: one line that says so, and nothing left behind."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ NOWHERE = {"MONGO_URI": "mongodb://me:hush@127.0.0.1:9/?replicaSet=rs0"}
     ("words", "data_dir", "code", "said"),
     [
         ("up --port -1", "new", 2, "--port"),
+        ("up --secure --plain", "new", 2, "--secure and --plain exclude each other"),
+        ("up --secure --cluster", "new", 2, "secure mode is for a single platform"),
+        ("up --detach --secure --cluster", "new", 2, "secure mode is for a single platform"),
         ("up --port 99999999", "new", 2, "--port"),
         ("doctor --port 99999999", "new", 2, "--port"),
         ("up", "", 2, "--data-dir: it is empty"),
@@ -110,3 +114,12 @@ def test_a_folder_may_have_any_name_and_the_shown_secret_will_do(
         known = state.running(home)
         assert known.ready
         assert known.environment["JWT_SECRET"] == SECRET_SHOWN
+
+
+def test_a_taken_port_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for words in (("up",), ("up", "--detach")):
+            refused = command.mercato(*words, "--port", port, "--data-dir", str(tmp_path / "new"))
+            assert (refused.returncode, f"port {port} is taken" in refused.stderr) == (1, True)
+    assert not list(tmp_path.iterdir())

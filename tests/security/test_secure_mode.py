@@ -24,3 +24,18 @@ async def test_a_damaged_authority_is_named_with_what_to_do(tmp_path: Path) -> N
         async with Platform.open(tmp_path, services=(), secure=True, given=Given()):
             pass
     assert "remove" in refusal.value.remedy
+
+
+async def test_lost_passwords_are_named_before_anything_starts(tmp_path: Path) -> None:
+    async with Platform.open(tmp_path, services=(), secure=True, given=Given()):
+        pass
+    (tmp_path / "passwords.json").unlink()
+    with pytest.raises(PlatformError, match=r"passwords\.json is missing in") as refusal:
+        async with Platform.open(tmp_path, services=(), given=Given()):
+            pass
+    assert "start once with --plain" in refusal.value.remedy
+    assert not (tmp_path / "passwords.json").exists()
+    async with Platform.open(tmp_path, services=(), secure=False, given=Given()):
+        pass
+    async with Platform.open(tmp_path, services=(), secure=True, given=Given()) as platform:
+        assert platform.secure

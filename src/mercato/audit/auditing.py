@@ -114,6 +114,7 @@ class _Audit:
         order = case.order or {}
         self.report.under_way += bool(case.rows)
         self.report.checks[ORDERS].looked_at += 1
+        self.report.young += bool(order["young"])
         if not order["young"]:
             self.report.checks[RESERVATIONS].looked_at += 1
             for finding in usecase.of_order(case):

@@ -91,7 +91,7 @@ class Report:
 
     `findings` has the first FINDINGS_MAX of each check (or as many as were asked for); the checks
     count them all. `under_way` are orders whose next step is still being told, `foreign` the
-    reservations that other programs have made.
+    reservations that other programs have made, `young` the orders that may lack theirs yet.
     """
 
     at: datetime
@@ -99,6 +99,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     under_way: int = 0
     foreign: int = 0
+    young: int = 0
     seconds: float = 0.0
     findings_max: int = FINDINGS_MAX
 

@@ -14,11 +14,12 @@ from cyclopts import Parameter
 
 from mercato.cli import preflight
 from mercato.cli.progress import Progress, summarise
-from mercato.cli.terminal import IS_PORT, DataDir, console
+from mercato.cli.terminal import IS_PORT, WRONG_USE, DataDir, console
 from mercato.embedded import doctor, externals, state
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.home import prepare, usable
-from mercato.embedded.plan import GATEWAY_PORT, SERVICES
+from mercato.embedded.plan import GATEWAY_PORT, SERVICES, insist_on_mode
+from mercato.embedded.ports import demand
 from mercato.embedded.settings import Given
 from mercato.embedded.size import CLUSTER, SINGLE, Size
 from mercato.embedded.state import PlatformState
@@ -41,12 +42,9 @@ def up(
         bool, Parameter(help="Three mongods and nats-servers, two copies of each service.")
     ] = False,
     secure: Annotated[
-        bool | None,
-        Parameter(
-            negative="--plain",
-            help="TLS, a certificate and passwords for each service; by default as the last time.",
-        ),
-    ] = None,
+        bool, Parameter(help="TLS, and rights for each service; by default as the last time.")
+    ] = False,
+    plain: Annotated[bool, Parameter(help="Without all that, whatever was last time.")] = False,
     services: Annotated[str, Parameter(show=False)] = ",".join(SERVICES),
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
 ) -> None:
@@ -61,12 +59,23 @@ def up(
     chosen = tuple(filter(None, services.split(",")))
     given = preflight.given(chosen)
     size = CLUSTER if cluster else SINGLE
+    mode = _mode(secure=secure, plain=plain)
+    insist_on_mode(size, bool(mode))
+    if port and "gateway" in chosen and not data_dir.exists():  # a refusal leaves none behind
+        demand(port)
     doctor.insist(data_dir, given)
     if detach:
-        _leave_running(port, services, data_dir, size, secure)
+        _leave_running(port, services, data_dir, size, mode)
     else:
         progress = Progress(console, quiet=quiet)
-        asyncio.run(_stay(data_dir, chosen, port, given, size, secure, progress))
+        asyncio.run(_stay(data_dir, chosen, port, given, size, mode, progress))
+
+
+def _mode(*, secure: bool, plain: bool) -> bool | None:
+    """Returns whether it is to be secure, None for what the folder remembers."""
+    if secure and plain:
+        raise UsageError("--secure and --plain exclude each other", "leave out one of them")
+    return secure if secure or plain else None
 
 
 async def _stay(
@@ -117,6 +126,8 @@ def _stop_on_signal(progress: Progress) -> None:
 def _leave_running(
     port: int, services: str, data_dir: Path, size: Size, secure: bool | None
 ) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what is half started goes with us
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     prepare(data_dir)
     log = data_dir / "logs" / "up.log"
     options = ["--port", str(port), "--services", services, "--data-dir", str(data_dir)]
@@ -137,7 +148,8 @@ def _leave_running(
         if known is None:
             _stop(supervisor)
     if known is None:
-        raise PlatformError("the platform did not start", log.read_text(errors="replace").strip())
+        refused = UsageError if supervisor.returncode == WRONG_USE else PlatformError
+        raise refused("the platform did not start", log.read_text(errors="replace").strip())
     summarise(console, known)
     console.print("[bold green]ready[/]; mercato down stops it")
 

@@ -120,7 +120,8 @@ def _show(report: Report, wish: Wish) -> None:
         console.print(f"{mark} {finding.check} ", end="")
         console.print(one_line(f"{finding.subject}: {finding.detail}", 600), markup=False)
     console.print(
-        f"{report.under_way} orders under way, {report.foreign} reservations of other programs; "
+        f"{report.under_way} orders under way, {report.young} too young to have a reservation "
+        f"for certain (left out), {report.foreign} reservations of other programs; "
         f"at {report.at:%Y-%m-%d %H:%M:%S} UTC, in {report.seconds:.1f} s"
     )
     verdict = "[bold red]some do not[/]" if not report.holds else "they do, something waits for you"
@@ -146,6 +147,7 @@ def _content(report: Report, wish: Wish) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "under_way": report.under_way,
         "foreign": report.foreign,
+        "young": report.young,
         "checks": list(report.checks.values()),
         "findings": _examples(report, wish.examples),
     }

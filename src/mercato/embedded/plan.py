@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from mercato.embedded import keys, probes, servers
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import UsageError
 from mercato.embedded.part import Part, Tier, serve
 from mercato.embedded.ports import LOOPBACK, addresses, allot, demand
-from mercato.embedded.secure.mode import PLAIN, Secure
+from mercato.embedded.secure.mode import PLAIN, Secure, insist_on_passwords
 from mercato.embedded.secure.rights import OPERATOR
 from mercato.embedded.settings import Given
 from mercato.embedded.size import SINGLE, Size, insist
@@ -71,7 +71,7 @@ def draw(
     program is missing or `port` is taken.
     """
     insist(data_dir, size)
-    mode = _secure(data_dir, given, size) if secure else None
+    mode = _secure(data_dir, given, size, before) if secure else None
     ports = allot(_uses(size), before.ports if before else {})
     if port and "gateway" in services:
         demand(port)
@@ -137,12 +137,19 @@ def _uses(size: Size) -> Iterator[str]:
         yield f"{name}/http"
 
 
-def _secure(data_dir: Path, given: Given, size: Size) -> Secure:
-    if size.members > 1 or size.copies > 1:
-        raise PlatformError(
+def insist_on_mode(size: Size, secure: bool) -> None:
+    """Raises UsageError when a platform of this size has no secure mode."""
+    if secure and (size.members > 1 or size.copies > 1):
+        raise UsageError(
             "secure mode is for a single platform; a cluster has none yet",
             "leave out --secure or --cluster; servers of yours: docs/security.md",
         )
+
+
+def _secure(data_dir: Path, given: Given, size: Size, before: PlatformState | None) -> Secure:
+    insist_on_mode(size, secure=True)
+    if before and before.secure and not given.mongo_uri:  # mongod knows users by them
+        insist_on_passwords(data_dir)
     return Secure(data_dir, given.mongo_db_name)
 
 

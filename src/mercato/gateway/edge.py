@@ -34,7 +34,7 @@ _SAFE: Final = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
 # For a year, once a browser has come by https; said by http it would mean nothing.
-_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 # What an answer that is no page may do in a browser: nothing. Pages say better themselves.
 _NOTHING: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

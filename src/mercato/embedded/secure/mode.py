@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mercato.embedded.errors import PlatformError
 from mercato.embedded.ports import LOOPBACK
 from mercato.embedded.secure.accounts import SUPERVISOR, Accounts
 from mercato.embedded.secure.authority import CA_FILE, Authority
@@ -23,6 +24,7 @@ from mercato.embedded.state import write_private
 from mercato.platform.rpc import Identity
 
 FOLDER: Final = "tls"
+PASSWORDS_FILE: Final = "passwords.json"
 KEY_BYTES: Final = 512
 # What an embedded platform is not told by the environment of who starts it.
 PLAIN: Final = dict.fromkeys(
@@ -45,7 +47,7 @@ class Secure:
         self._data_dir = data_dir
         self._database = database
         self.authority = Authority(data_dir / FOLDER)
-        self._passwords = Passwords(data_dir / "passwords.json")
+        self._passwords = Passwords(data_dir / PASSWORDS_FILE)
         for name in (*RIGHTS, OPERATOR):
             # what customers call it by; to services it is its name alone
             others = ("localhost", LOOPBACK) if name == "gateway" else ()
@@ -130,6 +132,15 @@ class Secure:
             "GRPC_CERT_FILE": str(certificate),
             "GRPC_KEY_FILE": str(key),
         }
+
+
+def insist_on_passwords(data_dir: Path) -> None:
+    """Raises PlatformError when they are lost by which the database of the folder knows users."""
+    if (data_dir / "mongo").is_dir() and not (data_dir / PASSWORDS_FILE).exists():
+        raise PlatformError(
+            f"{PASSWORDS_FILE} is missing in {data_dir}",
+            "bring it back, or start once with --plain, which drops the users, then with --secure",
+        )
 
 
 def trusting(data_dir: Path, url: str) -> ssl.SSLContext | None:
