@@ -112,6 +112,7 @@ class PlainPasswords:
 @dataclass
 class MemoryTrail:
     told: list[tuple[str, str]] = field(default_factory=list)
+    details: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     async def record(
         self,
@@ -123,6 +124,7 @@ class MemoryTrail:
         detail: Mapping[str, str] = {},
     ) -> None:
         self.told.append((kind, user_id))
+        self.details.append((kind, dict(detail)))
 
 
 @dataclass

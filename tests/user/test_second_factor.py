@@ -115,6 +115,9 @@ async def test_few_guesses_are_taken_and_more_of_them_wait() -> None:
             await phone.login(phone.wrong)
     with pytest.raises(TooManyCodes):
         await phone.login(phone.code)
+    told = [each for each in phone.desk.trail.details if each[1].get("reason") == "otp"]
+    assert told == [("login.failed", {"reason": "otp"})] * 5 + [("lockout", {"reason": "otp"})]
+    assert phone.desk.trail.told.count(("lockout", phone.caller.id)) == 1
     phone.desk.later(minutes=16)
     await phone.login(phone.code)
 
@@ -126,6 +129,15 @@ async def test_a_recovery_code_signs_in_once() -> None:
     with pytest.raises(OtpWrong):
         await phone.login(phone.recovery[3])
     await phone.login(phone.recovery[4])
+
+
+async def test_a_code_may_be_typed_with_other_spaces_dashes_and_capitals() -> None:
+    phone = await enrolled()
+    await phone.login(phone.recovery[0].replace("-", ""))
+    await phone.login(phone.recovery[1].replace("-", " ").upper())
+    with pytest.raises(OtpWrong):
+        await phone.login(phone.recovery[1])
+    await phone.login(f"{phone.code[:3]} {phone.code[3:]}")
 
 
 async def test_neither_secret_nor_codes_stand_in_the_account() -> None:
@@ -184,6 +196,9 @@ async def test_a_reset_keeps_the_factor_of_a_verified_address_and_ends_a_strange
                 await phone.login(password="another good one")
         else:
             await phone.login(password="another good one")
+        ended = ("totp.disabled", phone.caller.id) in phone.desk.trail.told
+        assert ended is not verified
+        assert ("second-factor-off" in phone.desk.mailed(EMAIL)) is not verified
 
 
 async def test_of_many_with_one_code_at_once_one_signs_in() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from mercato.kernel import clock
+from mercato.kernel.client import Client
 from mercato.user.model import FOLDED, KINDS, Kind, SecurityEvent
 from mercato.user.usecase import Search, Trail
 from mercato.user.usecase.trail import DIFFERENT_MAX, LATE_MAX
@@ -50,6 +51,13 @@ async def test_what_an_account_or_an_admin_does_is_written_at_once(
     assert (event.kind, event.user_id, event.address, event.count) == (
         kind, ADA, "203.0.113.7", 1
     )  # fmt: skip
+
+
+async def test_what_nobody_gives_an_address_to_has_that_of_the_call(events: MemoryEvents) -> None:
+    trail = Trail(events, clock.now, client=lambda: Client("203.0.113.9"))
+    await trail.record("password.reset", user_id=ADA)
+    await trail.record("session.ended", user_id=ADA, address="203.0.113.7")
+    assert [each.address for each in events.kept.values()] == ["203.0.113.9", "203.0.113.7"]
 
 
 async def test_a_flood_of_one_kind_is_one_event_with_a_number(

@@ -93,7 +93,7 @@ async def main() -> None:
         await until_ready("mongo", lambda: store.ensure(SHAPES))
         outbox = Outbox(store[OUTBOX])
         links = LinkKey(settings.jwt_secret)
-        trail = Trail(MongoEvents(store), clock.now, log_event)
+        trail = Trail(MongoEvents(store), clock.now, log_event, client_of_call)
         secret = settings.jwt_secret
         attempts = Attempts(failures, MongoDevices(store), trail, client_of_call, secret)
         users = MongoUsers(store, outbox, cache)

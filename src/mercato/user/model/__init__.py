@@ -49,6 +49,7 @@ from mercato.user.model.second_factor import (
     Proof,
     SecondFactorOn,
     TooManyCodes,
+    as_shown,
     code_wrong,
     recovery_codes,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "UsernameTaken",
     "WrongCredentials",
     "another",
+    "as_shown",
     "code_wrong",
     "hash_of",
     "invalid_link",

@@ -172,19 +172,24 @@ class User:
         self._become(email_verified=True)
         self._count(*before)
 
-    def reset(self, token_hash: str, password_hash: str, now: datetime) -> None:
+    def reset(self, token_hash: str, password_hash: str, now: datetime) -> bool:
         """Sets the password of whoever holds the link; raises InvalidLink.
 
-        A second factor of an account whose address nobody had verified goes: it may be that of a
-        stranger who registered with somebody else's address.
+        A second factor of an account whose address nobody had verified goes, and whether one did
+        is returned: it may be that of a stranger who registered with somebody else's address.
         """
         self._spend(Purpose.RESET, token_hash, now)
         before = self.profile, self.password_hash
+        unprotected = False
         if not self.profile.email_verified:
+            unprotected = self.factor is not None and self.factor.confirmed
             self.factor = None
         self._set_password(password_hash)
+        if unprotected:
+            self._write(Template.SECOND_FACTOR_OFF)
         self._become(email_verified=True)
         self._count(*before)
+        return unprotected
 
     def begin_factor(self, sealed: str) -> None:
         """Sets the secret of a second factor that is not confirmed yet; raises SecondFactorOn."""

@@ -1,5 +1,6 @@
 """The optional second factor: codes of an authenticator (RFC 6238), and codes for its loss."""
 
+import re
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from mercato.kernel.errors import Conflict, Exhausted, Invalid, Unauthenticated,
 
 RECOVERY_CODES: Final = 10
 _SYLLABLES: Final = 4
+_SYLLABLE_LENGTH: Final = 6
 _ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"  # no `l`, `o`, 0, 1: 5 bits each
 
 # Five guesses each quarter of an hour hit one of the moment's three codes once in two years.
@@ -79,9 +81,22 @@ class Factor:
 def recovery_codes() -> list[str]:
     """Returns new codes of 120 bits, so that a plain SHA-256 of each may be kept."""
     return [
-        "-".join("".join(secrets.choice(_ALPHABET) for _ in range(6)) for _ in range(_SYLLABLES))
+        "-".join(
+            "".join(secrets.choice(_ALPHABET) for _ in range(_SYLLABLE_LENGTH))
+            for _ in range(_SYLLABLES)
+        )
         for _ in range(RECOVERY_CODES)
     ]
+
+
+def as_shown(typed: str) -> str:
+    """Returns a code as it was shown, however its spaces, dashes and capitals were typed."""
+    code = re.sub(r"[\s-]", "", typed).lower()
+    if len(code) != _SYLLABLES * _SYLLABLE_LENGTH:
+        return code
+    return "-".join(
+        code[at : at + _SYLLABLE_LENGTH] for at in range(0, len(code), _SYLLABLE_LENGTH)
+    )
 
 
 def code_wrong() -> CodeWrong:

@@ -110,10 +110,17 @@ class Recovery:
         user = await self._holder(token_hash)
         self._rules.check(password, user.profile.email, user.profile.username)
         password_hash, now = await self._passwords.hash(password), self._clock()
-        user_id = user.profile.id
-        await self._users.update(user_id, lambda user: user.reset(token_hash, password_hash, now))
+        user_id, unprotected = user.profile.id, False
+
+        def reset(user: User) -> None:
+            nonlocal unprotected
+            unprotected = user.reset(token_hash, password_hash, now)
+
+        await self._users.update(user_id, reset)
         await self._sessions.end_all(user_id)
         await self._trail.record("password.reset", user_id=user_id, actor="link")
+        if unprotected:
+            await self._trail.record("totp.disabled", user_id=user_id, actor="link")
 
     async def _holder(self, token_hash: str) -> User:
         user = await self._users.by_link(token_hash)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from mercato.kernel.errors import Violation
 from mercato.kernel.identity import Caller
@@ -12,12 +12,17 @@ from mercato.user.model import (
     OtpRequired,
     OtpWrong,
     Proof,
+    TooManyCodes,
     User,
+    as_shown,
     code_wrong,
     hash_of,
     recovery_codes,
 )
 from mercato.user.usecase.trail import Recorder
+
+# What the trail has of wrong codes, beside those of wrong passwords.
+_BY_CODE: Final = {"reason": "otp"}
 
 
 class Users(Protocol):
@@ -71,6 +76,7 @@ class SecondFactors:
         if not otp:
             raise OtpRequired("give the code of your authenticator too, as `otp`")
         if not await self._prove(user, otp, User.prove):
+            await self._trail.record("login.failed", user_id=user.profile.id, detail=_BY_CODE)
             raise OtpWrong("the code is wrong, too old, or was used before")
 
     async def begin(self, asking: Caller, password: str) -> tuple[str, str]:
@@ -116,7 +122,7 @@ class SecondFactors:
 
     async def _prove(self, user: User, code: str, verb: "Verb") -> bool:
         """Returns whether `verb` took `code`; a failure is counted with the account."""
-        now, code, step = self._clock(), code.strip().lower(), None
+        now, code, step = self._clock(), as_shown(code), None
         if user.factor is not None:
             step = self._authenticators.step(user.factor.sealed, user.profile.id, code, now)
         proof, holds = Proof(step, hash_of(code)), False
@@ -125,7 +131,11 @@ class SecondFactors:
             nonlocal holds
             holds = verb(user, proof, now)
 
-        await self._users.update(user.profile.id, prove)
+        try:
+            await self._users.update(user.profile.id, prove)
+        except TooManyCodes:
+            await self._trail.record("lockout", user_id=user.profile.id, detail=_BY_CODE)
+            raise
         return holds
 
     async def _check(self, user: User, password: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from mercato.kernel.client import Client
 from mercato.kernel.tally import Tally
 from mercato.user.model.trail import FOLDED, Kind, SecurityEvent
 
@@ -57,7 +58,7 @@ class Trail:
 
     What strangers can cause without end (`FOLDED`) is gathered for FOLD_S seconds, alike ones as
     one; the rest is written at once, and when that fails, with the next gathering. `tell` gets
-    each event too, for the log.
+    each event too, for the log; `client` says where from, when who records it does not.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Trail:
         events: Events,
         now: Callable[[], datetime],
         tell: Callable[[SecurityEvent], None] = lambda event: None,
+        client: Callable[[], Client] = Client,
     ) -> None:
         self._events = events
         self._now = now
         self._tell = tell
+        self._client = client
         self._folded: Tally[SecurityEvent] = Tally(DIFFERENT_MAX)
         self._late: deque[SecurityEvent] = deque(maxlen=LATE_MAX)
 
@@ -82,6 +85,7 @@ class Trail:
         detail: Mapping[str, str] = {},
     ) -> None:
         """Records one event; raises only ValueError, for a kind that there is not."""
+        address = address or self._client().address
         event = SecurityEvent.new(
             kind, self._now(), user_id=user_id, actor=actor, address=address, detail=detail
         )
