@@ -19,6 +19,8 @@ from mercato.platform.tokens import (
     KeyFile,
     NoKeys,
     Tokens,
+    UnknownKey,
+    disown,
     keys,
     known,
     rotate,
@@ -191,3 +193,79 @@ def test_rotations_in_a_row_lose_no_key(ring: Ring) -> None:
     made = {rotate(ring.private, ring.public).id for _ in range(5)}
     assert made < {key.id for key in known(ring.private)}
     assert [key.id for key in known(ring.private)] == [key.id for key in known(ring.public)]
+
+
+def test_a_disowned_key_has_a_successor_at_once_and_never_comes_back(ring: Ring) -> None:
+    minting, reading = ring.minting(), ring.reading()
+    token = minted(minting)
+    fresh = disown(ring.private, ring.public, kid(token))
+    assert fresh is not None
+    assert refused(reading, token)
+    assert kid(minted(minting)) == fresh.id
+    assert not refused(reading, minted(minting))
+    rotate(ring.private, ring.public)
+    assert refused(reading, token)
+    for file in (ring.private, ring.public):
+        assert kid(token) not in {key.id for key in known(file)}
+
+
+def test_a_key_that_does_not_sign_is_disowned_without_a_successor(ring: Ring) -> None:
+    minting = ring.minting()
+    first, fresh = minted(minting), rotate(ring.private, ring.public, "Ed25519", delay_s=0)
+    assert disown(ring.private, ring.public, kid(first)) is None
+    assert [key.id for key in known(ring.private)] == [fresh.id]
+    assert kid(minted(minting)) == fresh.id
+    with pytest.raises(UnknownKey):
+        disown(ring.private, ring.public, kid(first))
+
+
+def test_of_keys_that_wait_none_signs_beyond_its_end(ring: Ring) -> None:
+    first = known(ring.private)[0]
+    waiting = rotate(ring.private, ring.public, delay_s=600)
+    fresh = disown(ring.private, ring.public, first.id)
+    assert fresh is not None
+    for seconds in (0, 601, 601 + ACCESS_TTL_S):
+        ring.pass_s(seconds)
+        token = minted(ring.minting())
+        assert kid(token) == fresh.id != waiting.id
+        assert not refused(ring.reading(), token)
+
+
+def test_a_key_removed_by_hand_neither_signs_nor_comes_back(ring: Ring) -> None:
+    minting, reading = ring.minting(), ring.reading()
+    old = minted(minting)
+    fresh = rotate(ring.private, ring.public, delay_s=600)
+    unpublish(ring, kid(old))
+    assert kid(minted(minting)) == fresh.id  # sooner than meant, and better than none
+    assert not refused(reading, minted(ring.minting()))
+    rotate(ring.private, ring.public)
+    assert refused(reading, old)
+    assert kid(old) not in {key.id for key in known(ring.private)}
+
+
+def test_without_a_published_key_nothing_is_signed_until_there_is_one(ring: Ring) -> None:
+    minting, reading = ring.minting(), ring.reading()
+    old = minted(minting)
+    unpublish(ring, kid(old))
+    for work in (minted, lambda tokens: tokens.algorithm):
+        with pytest.raises(NoKeys, match="published"):
+            work(minting)
+    with pytest.raises(SettingsError, match="the key that signs"):
+        ring.minting()
+    fresh = rotate(ring.private, ring.public)
+    assert kid(minted(minting)) == fresh.id  # at once: nobody signs meanwhile
+    assert refused(reading, old)
+
+
+def unpublish(ring: Ring, key_id: str) -> None:
+    kept = [key for key in known(ring.public) if key.id != key_id]
+    keys.write(ring.public, kept, private=False)
+
+
+def test_readers_name_the_algorithms_of_all_keys_that_are_published(ring: Ring) -> None:
+    reading = ring.reading()
+    assert reading.algorithms == ["ES256"]
+    rotate(ring.private, ring.public, "Ed25519", delay_s=0)
+    assert reading.algorithms == ["ES256", "Ed25519"]
+    ring.pass_s(ACCESS_TTL_S + 120)
+    assert reading.algorithms == ["Ed25519"]

@@ -20,6 +20,7 @@ COMMANDS = {
     "admin create": "Make an account that may do everything.",
     "keys list": "List the keys that sign users' tokens: which one signs, which are known yet.",
     "keys rotate": "Make the key that signs next; nobody is signed out by it.",
+    "keys disown": "Take a key away at once and for good: its tokens are refused.",
     "clients add": "Register a program that may ask users for access, by OAuth 2.",
     "clients list": "List the programs that are registered.",
     "clients remove": "Remove a program: it gets no token any more.",
@@ -80,6 +81,13 @@ caches /.well-known/jwks.json, has read it. The platform need not run.
 Examples:
   mercato keys rotate
   mercato keys rotate --algorithm Ed25519 --delay 300""",
+    "keys disown": """\
+For a key that somebody else may have. It leaves both files, and its tokens are refused within \
+half a second: whoever has one needs a new one, by the refresh token. If it signed, another key is \
+made that signs at once. The platform need not run.
+
+Examples:
+  mercato keys disown 3kP0aZ1xQv9LwT7c""",
     "clients add": """\
 Its secret is shown once and kept as a hash only; --public is for programs that can keep none. \
 Scopes and grants are the most that it may ever ask for.

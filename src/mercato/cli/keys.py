@@ -30,8 +30,8 @@ class KeyFiles:
 
 def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, json: Json = False) -> None:
     """List the keys: which one signs, which are still known, and until when."""
-    private, _ = _files(data_dir)
-    found = _told(private)
+    private, public = _files(data_dir)
+    found = _told(private, public)
     if json:
         say_json({"file": str(private), "keys": found})
         return
@@ -76,6 +76,30 @@ def rotate(
         console.print(f"{algorithm} key {fresh.id} {when}", markup=False)
 
 
+def disown(
+    key_id: Annotated[
+        str, Parameter(help="As `mercato keys list` shows it.", allow_leading_hyphen=True)
+    ],
+    /,
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    json: Json = False,
+) -> None:
+    """Take a key away at once and for good: its tokens are refused; another one signs."""
+    private, public = _files(data_dir)
+    try:
+        fresh = tokens.disown(private, public, key_id)
+    except tokens.UnknownKey:
+        raise PlatformError(f"there is no key {key_id}", "see: mercato keys list") from None
+    except (OSError, ValueError) as failure:
+        raise PlatformError(f"the keys in {private} will not do: {failure}") from None
+    if json:
+        return say_json({"id": key_id, "successor": fresh.id if fresh else ""})
+    console.print(f"key {key_id} is disowned: its tokens are refused from now on", markup=False)
+    if fresh:
+        console.print(f"{fresh.algorithm} key {fresh.id} signs from now on", markup=False)
+
+
 def _files(data_dir: Path) -> tuple[Path, Path]:
     """Returns the private and the public file: those of `data_dir`, else of the environment."""
     private, public = keys.files(data_dir)
@@ -90,17 +114,18 @@ def _files(data_dir: Path) -> tuple[Path, Path]:
     )
 
 
-def _told(private: Path) -> list[dict[str, str]]:
+def _told(private: Path, public: Path) -> list[dict[str, str]]:
     try:
-        known = tokens.known(private)
+        known, published = tokens.known(private), tokens.published(private, public)
     except (OSError, ValueError) as failure:
         raise PlatformError(f"the keys in {private} will not do: {failure}") from None
-    signing = _signing(known)
+    signing = tokens.signing(published)
+    ids = {key.id for key in published}
     return [
         {
             "id": key.id,
             "algorithm": key.algorithm,
-            "state": "signs" if key is signing else _state(key),
+            "state": _state(key, signing) if key.id in ids else "not published",
             "signs_from": _when(key.signs_from),
             "until": _when(key.until) if key.until else "",
         }
@@ -108,12 +133,9 @@ def _told(private: Path) -> list[dict[str, str]]:
     ]
 
 
-def _signing(known: list[Key]) -> Key | None:
-    ripe = [key for key in known if key.signs_from <= time.time()] or known
-    return max(reversed(ripe), key=lambda key: key.signs_from, default=None)
-
-
-def _state(key: Key) -> str:
+def _state(key: Key, signing: Key | None) -> str:
+    if signing and key.id == signing.id:
+        return "signs"
     return "next" if key.signs_from > time.time() else "known"
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mercato.embedded.errors import PlatformError
-from mercato.platform.tokens import known, rotate
+from mercato.platform.tokens import published, rotate
 
 
 def files(data_dir: Path) -> tuple[Path, Path]:
@@ -16,7 +16,7 @@ def insist(data_dir: Path) -> tuple[Path, Path]:
     """Returns the files, with a key in them; raises PlatformError when they will not do."""
     private, public = files(data_dir)
     try:
-        if not (private.exists() and public.exists() and known(private)):
+        if not published(private, public):
             rotate(private, public)
     except (OSError, ValueError) as failure:
         raise PlatformError(

@@ -46,7 +46,7 @@ def routes(
     providers = ProviderPages(channels, channel, cookies, settings.oidc_return_url)
 
     async def about(request: AnyRequest) -> Reply:
-        said = metadata(issuer, tokens.algorithm)
+        said = metadata(issuer, tokens.algorithms)
         return reply(said, cache_control=f"public, max-age={KEPT_S}")
 
     signed: dict[str, dict[Method, Handler]] = {
@@ -68,7 +68,7 @@ def routes(
 
 def _insist(tokens: Tokens, issuer: str) -> None:
     """Raises NotConfigured without a name of our own, or keys to sign under it."""
-    if not tokens.algorithm or not issuer:
+    if not tokens.algorithms or not issuer:
         raise NotConfigured("OAuth needs PUBLIC_URL and signing keys: see `mercato keys rotate`")
 
 

@@ -57,7 +57,7 @@ class OpenId:
         )
 
 
-def metadata(issuer: str, algorithm: str) -> dict[str, Any]:
+def metadata(issuer: str, algorithms: list[str]) -> dict[str, Any]:
     """Returns what both well-known documents say of the authorization server."""
     return {
         "issuer": issuer,
@@ -78,7 +78,7 @@ def metadata(issuer: str, algorithm: str) -> dict[str, Any]:
         "revocation_endpoint_auth_methods_supported": _PROOFS,
         "introspection_endpoint_auth_methods_supported": _PROOFS[:2],
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [algorithm],
+        "id_token_signing_alg_values_supported": algorithms,
         "claims_supported": [
             "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash",
             "preferred_username", "email", "email_verified",

@@ -8,8 +8,8 @@ from mercato.platform.tokens.access import (
     NoKeys,
     Tokens,
 )
-from mercato.platform.tokens.keys import ALGORITHMS, Algorithm, Key, KeyFile
-from mercato.platform.tokens.rotation import DELAY_S, known, rotate
+from mercato.platform.tokens.keys import ALGORITHMS, Algorithm, Key, KeyFile, signing
+from mercato.platform.tokens.rotation import DELAY_S, UnknownKey, disown, known, published, rotate
 
 __all__ = [
     "ACCESS_TTL_S",
@@ -23,6 +23,10 @@ __all__ = [
     "KeyFile",
     "NoKeys",
     "Tokens",
+    "UnknownKey",
+    "disown",
     "known",
+    "published",
     "rotate",
+    "signing",
 ]

@@ -22,7 +22,7 @@ from mercato.kernel.errors import AppError, Unauthenticated
 from mercato.kernel.identity import Caller, Role, new_id
 from mercato.platform.memory import Memory
 from mercato.platform.settings import Settings, SettingsError
-from mercato.platform.tokens.keys import KeyFile
+from mercato.platform.tokens.keys import Key, KeyFile, signing
 
 ACCESS_TTL_S: Final = 900
 SERVICE_TTL_S: Final = 300
@@ -92,8 +92,9 @@ class Tokens:
             raise SettingsError("JWT_KEYS_FILE and JWT_JWKS_FILE go together: give both or none")
         public = KeyFile(Path(s.jwt_jwks_file)) if s.jwt_jwks_file else None
         private = KeyFile(Path(keys_file)) if keys_file else None
-        if public and private and public.find(private.signing().id) is None:
-            raise SettingsError(f"{public.path} has not the key that signs, {private.signing().id}")
+        if public and private and not private.published(public):
+            told = "mercato keys rotate makes one"
+            raise SettingsError(f"{public.path} has not the key that signs: {told}")
         return cls(
             s.jwt_secret, issuer=s.public_url, public=public, private=private, revoked=revoked
         )
@@ -104,9 +105,13 @@ class Tokens:
 
     @property
     def algorithm(self) -> str:
-        """What users' tokens are signed with by keys; empty without keys."""
-        keys = self._private or self._public
-        return keys.signing().algorithm if keys else ""
+        """What users' tokens are signed with by keys; empty without keys, raises NoKeys."""
+        return self._signing(self._public).algorithm if self._public else ""
+
+    @property
+    def algorithms(self) -> list[str]:
+        """What tokens that hold may be signed with by keys."""
+        return sorted({key.algorithm for key in self._public.known()}) if self._public else []
 
     def published(self) -> list[dict[str, Any]]:
         """Returns the public keys for everybody (RFC 7517); none without keys."""
@@ -183,11 +188,18 @@ class Tokens:
         if kind == _SERVICE or self._public is None:
             header = {"alg": _HS256, "typ": kind}
             return jwt.encode(header, claims, self._secret, algorithms=[_HS256])
-        if self._private is None:
-            raise NoKeys("only the user service has the keys that sign users' tokens")
-        key = self._private.signing()
+        key = self._signing(self._public)
         header = {"alg": key.algorithm, "typ": kind, "kid": key.id}
         return jwt.encode(header, claims, key.jwk, algorithms=[key.algorithm])
+
+    def _signing(self, public: KeyFile) -> Key:
+        """Returns the key that signs now: one that those who check tokens know."""
+        if self._private is None:
+            raise NoKeys("only the user service has the keys that sign users' tokens")
+        key = signing(self._private.published(public))
+        if key is None:
+            raise NoKeys("no key that signs is published: see `mercato keys rotate`")
+        return key
 
     def _read(self, token: str) -> _Read:
         header = _header(token)

@@ -6,7 +6,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -87,11 +87,21 @@ class KeyFile:
 
     def signing(self) -> Key:
         """Returns the key that signs now; raises SettingsError without any."""
-        keys, now = self.known(), time.time()
-        ripe = [key for key in keys if key.signs_from <= now] or keys
-        if not ripe:
+        key = signing(self.known())
+        if key is None:
             raise SettingsError(f"{self.path} holds no key that may sign: mercato keys rotate")
-        return max(reversed(ripe), key=lambda key: key.signs_from)  # the last, of the same second
+        return key
+
+    def published(self, public: "KeyFile") -> list[Key]:
+        """Returns the keys that are known now here and in `public`; reads again if one is not."""
+        for look in (False, True):
+            if look and not self._look_again():
+                break
+            keys = self.known()
+            found = [key for key in keys if public.find(key.id)]
+            if len(found) == len(keys):
+                break
+        return found
 
     def _look_again(self) -> bool:
         """Reads the file if it has changed; says whether it has."""
@@ -107,6 +117,14 @@ class KeyFile:
         self._version = version
         log.info("keys are read again", path=str(self.path), ids=[key.id for key in self._keys])
         return True
+
+
+def signing(keys: Sequence[Key]) -> Key | None:
+    """Returns the one of `keys` that signs now; None without any."""
+    now = time.time()
+    ripe = [key for key in keys if key.signs_from <= now] or keys
+    # the last, of the same second
+    return max(reversed(ripe), key=lambda key: key.signs_from, default=None)
 
 
 def read(path: Path) -> list[Key]:
