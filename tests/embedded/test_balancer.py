@@ -1,6 +1,7 @@
 """The balancer: requests find a gateway that lives, and none is done twice."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
+from mercato.embedded import probes
+from mercato.embedded.balancer import backends
 from mercato.embedded.balancer.backends import Backends
 from mercato.embedded.balancer.proxy import Proxy
 from mercato.embedded.ports import LOOPBACK, addresses
@@ -197,3 +200,28 @@ async def test_a_gateway_is_told_once_whose_each_connection_is() -> None:
     await calls.drain(1)
     for each in (server, front):
         each.close()
+
+
+async def test_a_question_that_ends_oddly_or_never_is_followed_by_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    async def odd(port: int, path: str) -> int:
+        asked.append(port)
+        if len(asked) == 1:
+            raise asyncio.CancelledError
+        while len(asked) == 2:
+            with contextlib.suppress(asyncio.CancelledError):  # as some drivers lose it
+                await asyncio.sleep(0.05)
+        return 200
+
+    monkeypatch.setattr(probes, "http_status", odd)
+    monkeypatch.setattr(backends, "ANSWER_S", 0.05)
+    only = Backends([f"{LOOPBACK}:1"])
+    watching = asyncio.get_running_loop().create_task(only.watch())
+    async with asyncio.timeout(5):
+        while not only.all[0].ready:  # noqa: ASYNC110 - it has no event for a test
+            await asyncio.sleep(0.01)
+    await end([watching])
+    assert len(asked) >= 3

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from mercato.embedded import probes
+from mercato.platform.tasks import Tasks
 
 LOOK_S = 0.2
 ANSWER_S = 1.0
@@ -26,16 +27,18 @@ class Backend:
         self.ready = False
         self.silent = True
         self.lost = asyncio.Event()
+        self._questions = Tasks()
 
     async def look(self) -> None:
         """Asks it once."""
         before = self.ready, self.silent
-        status = 0
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                status = await probes.http_status(self.port, "/readyz")
-        except TimeoutError:
-            pass
+        # A task of its own: whatever becomes of one question, a cancellation that is lost or one
+        # that nobody meant, the next one is asked.
+        asking = self._questions.start(probes.http_status(self.port, "/readyz"))
+        await asyncio.wait([asking], timeout=ANSWER_S)
+        asking.cancel()
+        answered = asking.done() and not asking.cancelled() and asking.exception() is None
+        status = asking.result() if answered else 0
         self.ready, self.silent = status == 200, not status
         if before != (self.ready, self.silent):
             log.info("gateway", port=self.port, ready=self.ready, silent=self.silent)

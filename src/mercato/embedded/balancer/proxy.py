@@ -175,6 +175,8 @@ async def _first(link: Link, repeatable: bool) -> bytes:
         return reading.result() if reading.done() else b""
     finally:
         await tasks.drain(0)
+        if not reading.cancelled():
+            reading.exception()  # its connection is given up: nobody else asks how it ended
 
 
 async def _tunnel(
