@@ -71,8 +71,11 @@ class Progress:
         return table
 
 
-def summarise(console: Console, known: PlatformState) -> None:
-    """The addresses of everything, and the demo logins; a table might cut an address off."""
+def summarise(console: Console, known: PlatformState, kept_in: str = "") -> None:
+    """The addresses of everything, and the demo logins; a table might cut an address off.
+
+    `kept_in` names what the passwords are read in, where they are not to be shown.
+    """
     lines = [(name, f"[bold]{url}[/]") for name, url in known.urls.items()]
     for name, variable in (("mongo", "MONGO_URI"), ("redis", "REDIS_ADDR"), ("nats", "NATS_URL")):
         yours = variable in known.external  # may hold a password
@@ -85,7 +88,7 @@ def summarise(console: Console, known: PlatformState) -> None:
             grpc, metrics = part.ports["grpc"], part.ports["metrics"]
             lines.append((name, f"grpc 127.0.0.1:{grpc}, http://127.0.0.1:{metrics}/metrics"))
     for email, password in known.logins.items():
-        lines.append(("log in as", f"{email}  {password}"))
+        lines.append(("log in as", f"{email}  {kept_in or password}"))
     width = max(len(name) for name, _ in lines)
     for name, address in lines:
         console.print(f"{name:<{width}}  {address}", soft_wrap=True)

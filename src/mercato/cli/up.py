@@ -20,6 +20,7 @@ from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.home import prepare, usable
 from mercato.embedded.plan import GATEWAY_PORT, SERVICES, insist_on_mode
 from mercato.embedded.ports import demand
+from mercato.embedded.secure.mode import PASSWORDS_FILE
 from mercato.embedded.settings import Given
 from mercato.embedded.size import CLUSTER, SINGLE, Size
 from mercato.embedded.state import PlatformState
@@ -101,7 +102,9 @@ async def _stay(
             secure=secure,
         ) as platform:
             progress.finish()
-            summarise(console, state.running(data_dir))
+            logged = platform.secure and not console.is_terminal  # as the log of --detach
+            kept_in = f"(see {data_dir / PASSWORDS_FILE})" if logged else ""
+            summarise(console, state.running(data_dir), kept_in)
             console.print(
                 f"[bold green]ready[/] in {time.monotonic() - began:.1f} s; Ctrl-C stops it"
             )

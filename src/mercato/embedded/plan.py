@@ -48,6 +48,7 @@ class Plan:
     parts: list[Part] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
     logins: dict[str, str] = field(default_factory=dict)
+    former_logins: dict[str, str] = field(default_factory=dict)  # what is to give way to them
     external: list[str] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     secure: bool = False
@@ -82,8 +83,8 @@ def draw(
     plan.external = [name for name in SERVER_VARIABLES if name in base]
     _add_servers(plan, data_dir, ports, size, mode)
     _introduce(plan, data_dir, services, size)
-    if "user" in services and not given.mongo_uri:  # never into a database that is not ours
-        plan.logins = dict(LOGINS)
+    if not given.mongo_uri:  # never into a database that is not ours
+        _add_logins(plan, mode, before)
     seen = {**plan.environment, **rewire(plan.environment)}
     for name in services:
         own = mode.environment(name, seen, plan.external) if mode else {}
@@ -94,6 +95,15 @@ def draw(
     if "gateway" in services:
         _add_front(plan, size)
     return plan
+
+
+def _add_logins(plan: Plan, mode: Secure | None, before: PlatformState | None) -> None:
+    """The demo logins: public ones in a plain folder, and none of these once it was secure."""
+    last = before.logins if before else {}
+    plan.logins = mode.logins(LOGINS) if mode else {**LOGINS, **last}
+    for email, password in plan.logins.items():
+        former = {LOGINS.get(email, ""), last.get(email, "")} - {password, ""}
+        plan.former_logins[email] = " ".join(sorted(former))
 
 
 def _introduce(plan: Plan, data_dir: Path, services: Sequence[str], size: Size) -> None:
@@ -207,6 +217,7 @@ def _service(
         roles = zip(("ADMIN", "CUSTOMER"), plan.logins.items(), strict=False)
         for role, (email, password) in roles:
             environment |= {f"DEMO_{role}_EMAIL": email, f"DEMO_{role}_PASSWORD": password}
+            environment[f"DEMO_{role}_FORMER"] = plan.former_logins[email]
     return Part(
         name=copy,
         command=serve(name),

@@ -1,6 +1,5 @@
 """The user service, put together."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -177,11 +176,12 @@ def _server(verbs: Verbs, trail: Trail, tokens: Tokens, identity: Identity | Non
 async def _make_demo_accounts(accounts: Accounts, settings: UserSettings) -> None:
     if not settings.mercato_embedded:
         return
-    wishes = (
-        Registration(settings.demo_admin_email, settings.demo_admin_password, role="admin"),
-        Registration(settings.demo_customer_email, settings.demo_customer_password),
-    )
-    for wish in wishes:
+    admin = Registration(settings.demo_admin_email, settings.demo_admin_password, role="admin")
+    customer = Registration(settings.demo_customer_email, settings.demo_customer_password)
+    former = settings.demo_admin_former, settings.demo_customer_former
+    for wish, given_up in zip((admin, customer), former, strict=True):
         if wish.email and wish.password:
-            with contextlib.suppress(EmailTaken):
+            try:
                 await accounts.register(wish, OPERATOR)
+            except EmailTaken:
+                await accounts.renew(wish.email, wish.password, given_up.split())

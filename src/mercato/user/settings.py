@@ -32,8 +32,10 @@ class UserSettings(StoreSettings):
     oidc_client_secret: Secret = Secret("")
     demo_admin_email: str = ""
     demo_admin_password: Secret = Secret("")
+    demo_admin_former: Secret = Secret("")  # passwords, between spaces, that give way to it
     demo_customer_email: str = ""
     demo_customer_password: Secret = Secret("")
+    demo_customer_former: Secret = Secret("")
 
     def problems(self) -> Iterable[str]:
         if not self.oidc_issuer:

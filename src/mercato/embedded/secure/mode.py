@@ -3,7 +3,7 @@
 import base64
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,6 +73,10 @@ class Secure:
         if "REDIS_ADDR" not in yours and (name == OPERATOR or RIGHTS[name].caches):
             told["REDIS_PASSWORD"] = self.redis_password
         return told
+
+    def logins(self, emails: Iterable[str]) -> dict[str, str]:
+        """Returns the demo accounts' passwords, which nobody else has."""
+        return {email: self._passwords.of(f"login/{email}") for email in emails}
 
     @property
     def redis_password(self) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -247,6 +247,17 @@ class Accounts:
             await self._sessions.end_all(user_id, but=asking.session)
             await self._trail.record("password.changed", user_id=user_id, actor=str(asking))
         return changed
+
+    async def renew(self, email: str, password: str, former: Iterable[str]) -> None:
+        """Sets `password` where the account still has one of the `former` ones."""
+        user = await self._users.by_login(normal_email(email))
+        if user is None:
+            return
+        for each in former:
+            right, _ = await self._passwords.check(each, user.password_hash)
+            if right:
+                await self.update(user.profile.id, Wish(password=password), OPERATOR)
+                return
 
     async def _moving(self, edit: Edit, user_id: str, email: str, asking: Caller) -> Edit:
         """Returns `edit` with the link that the address is to be verified by.
