@@ -45,6 +45,7 @@ def test_a_disowned_key_is_gone_and_its_successor_signs(
     told = json.loads(capsys.readouterr().out)
     after = said(capsys, "keys", "list", *folder)["keys"]
     assert [(key["id"], key["state"]) for key in after] == [(told["successor"], "signs")]
+    assert told["recorded"] is False  # no platform runs there
     assert told["id"] == before[0]["id"] != told["successor"]
     with pytest.raises(PlatformError, match="no key"):
         said(capsys, "keys", "disown", before[0]["id"], *folder)

@@ -55,7 +55,7 @@ METHODS: Final[dict[str, frozenset[str]]] = {
     "user.OAuthService/StartProviderSignIn": GATEWAY,
     "user.OAuthService/FinishProviderSignIn": GATEWAY,
     "user.OAuthService/ExchangeSignInCode": GATEWAY,
-    "user.SecurityService/RecordEvents": GATEWAY,
+    "user.SecurityService/RecordEvents": GATEWAY | OPERATOR,
     "user.SecurityService/ListEvents": KEEPERS | OPERATOR,
     "inventory.InventoryService/CreateProduct": KEEPERS,
     "inventory.InventoryService/GetProduct": ANYBODY,

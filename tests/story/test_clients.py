@@ -1,6 +1,7 @@
 """`mercato clients`: who may ask users for access is registered by the operator."""
 
 import json
+from typing import Any
 
 from tests.command import mercato
 from tests.story.shop import Shop
@@ -34,3 +35,26 @@ async def test_what_is_wrong_with_a_client_is_told(shop: Shop) -> None:
     assert told.returncode == 1
     assert "redirect_uris[0]" in told.stderr
     assert "'root' is no scope" in told.stderr
+
+
+async def test_what_the_operator_does_to_keys_and_clients_leaves_events(shop: Shop) -> None:
+    where = ("--json", "--data-dir", str(shop.platform.data_dir))
+    added = json.loads(
+        mercato("clients", "add", "Short-lived", "--grant", "client_credentials", "--scope",
+                "orders:read", *where).stdout
+    )  # fmt: skip
+    mercato("clients", "remove", added["client_id"], *where)
+    (newest, *_) = events("client.removed", where)
+    assert newest["detail"] == {"client_id": added["client_id"], "name": "Short-lived"}
+    rotated = json.loads(mercato("keys", "rotate", *where).stdout)
+    disowned = json.loads(mercato("keys", "disown", rotated["id"], *where).stdout)
+    assert (rotated["recorded"], disowned["recorded"]) == (True, True)
+    last, before, *_ = events("key.rotated", where)
+    assert last["detail"] == {"disowned": rotated["id"]}
+    assert before["detail"] == {"key": rotated["id"], "algorithm": "ES256"}
+    assert before["actor"] == "service:cli"
+
+
+def events(kind: str, where: tuple[str, ...]) -> list[dict[str, Any]]:
+    told = mercato("security", "events", "--kind", kind, *where)
+    return list(json.loads(told.stdout))

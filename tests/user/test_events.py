@@ -96,4 +96,8 @@ async def test_services_tell_events_and_only_an_admin_reads_them(
                 await gateway.call(method, request, speaks_for=who)
             assert refused.value.code is grpc.StatusCode.PERMISSION_DENIED
         operator = Channels(tokens, "cli")
+        rotated = pb.SecurityEvent(
+            id=new_id(), at=clock.rfc3339(clock.now()), kind="key.rotated", count=1
+        )
+        await operator.call(trail.RecordEvents, pb.RecordEventsRequest(events=[rotated]))
         assert (await operator.call(trail.ListEvents, wanted)).events[0].id == told.id

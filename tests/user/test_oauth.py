@@ -173,6 +173,7 @@ async def test_a_client_that_is_removed_can_do_nothing_any_more(world: World) ->
     given = await world.redeem(proof, await world.code(client))
     code = await world.code(client)
     await world.clients.remove(OPERATOR, client.id)
+    assert world.recorded[-1] == ("client.removed", {"client_id": client.id, "name": "App"})
     with pytest.raises(InvalidClient):
         await world.redeem(proof, code)
     with pytest.raises(InvalidClient):

@@ -185,7 +185,8 @@ Examples:
     "security events": """\
 Kinds: login.failed, login.succeeded, lockout, token.reuse, session.ended, permission.refused, \
 admin.action, password.changed, password.reset, totp.enabled, totp.disabled, client.registered, \
-key.rotated, rate.limited. What strangers cause is gathered for five seconds and counted.
+client.removed, key.rotated, rate.limited. What strangers cause is gathered for five seconds and \
+counted.
 
 Examples:
   mercato security events --since 1h

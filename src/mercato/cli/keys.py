@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from mercato.cli.terminal import DataDir, Json, console, say_json
+from mercato.cli.trail import not_recorded
 from mercato.embedded import keys
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.state import DEFAULT_DATA_DIR
@@ -65,8 +66,9 @@ def rotate(
         fresh = tokens.rotate(private, public, algorithm, delay)
     except (OSError, ValueError) as failure:
         raise PlatformError(f"the keys in {private} will not do: {failure}") from None
+    why = not_recorded(data_dir, "key.rotated", {"key": fresh.id, "algorithm": algorithm})
     if json:
-        say_json({"id": fresh.id, "signs_from": _when(fresh.signs_from)})
+        say_json({"id": fresh.id, "signs_from": _when(fresh.signs_from), "recorded": not why})
     else:
         when = (
             "signs from now on"
@@ -74,6 +76,7 @@ def rotate(
             else (f"is published, and signs from {_when(fresh.signs_from)}")
         )
         console.print(f"{algorithm} key {fresh.id} {when}", markup=False)
+        _say_recorded(why)
 
 
 def disown(
@@ -93,11 +96,20 @@ def disown(
         raise PlatformError(f"there is no key {key_id}", "see: mercato keys list") from None
     except (OSError, ValueError) as failure:
         raise PlatformError(f"the keys in {private} will not do: {failure}") from None
+    successor = fresh.id if fresh else ""
+    detail = {"disowned": key_id} | ({"key": successor} if successor else {})
+    why = not_recorded(data_dir, "key.rotated", detail)
     if json:
-        return say_json({"id": key_id, "successor": fresh.id if fresh else ""})
+        return say_json({"id": key_id, "successor": successor, "recorded": not why})
     console.print(f"key {key_id} is disowned: its tokens are refused from now on", markup=False)
     if fresh:
         console.print(f"{fresh.algorithm} key {fresh.id} signs from now on", markup=False)
+    _say_recorded(why)
+
+
+def _say_recorded(why_not: str) -> None:
+    if why_not:
+        console.print(f"no security event was recorded: {why_not}", style="dim", markup=False)
 
 
 def _files(data_dir: Path) -> tuple[Path, Path]:

@@ -19,7 +19,7 @@ KIND: Final = (
 KindOrNone = Literal[
     "", "login.failed", "login.succeeded", "lockout", "token.reuse", "session.ended",
     "permission.refused", "admin.action", "password.changed", "password.reset", "totp.enabled",
-    "totp.disabled", "client.registered", "key.rotated", "rate.limited",
+    "totp.disabled", "client.registered", "client.removed", "key.rotated", "rate.limited",
 ]  # fmt: skip
 
 

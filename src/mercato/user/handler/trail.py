@@ -13,7 +13,7 @@ from mercato.user.model import Kind, SecurityEvent
 from mercato.user.usecase import Search, Trail
 
 ALLOWED: Final[dict[str, frozenset[Party]]] = {
-    "RecordEvents": frozenset(("gateway",)),
+    "RecordEvents": frozenset(("gateway", "cli")),
     "ListEvents": frozenset(("admin", "cli")),
 }
 

@@ -12,7 +12,7 @@ from mercato.kernel.redaction import redacted
 Kind = Literal[
     "login.failed", "login.succeeded", "lockout", "token.reuse", "session.ended",
     "permission.refused", "admin.action", "password.changed", "password.reset", "totp.enabled",
-    "totp.disabled", "client.registered", "key.rotated", "rate.limited",
+    "totp.disabled", "client.registered", "client.removed", "key.rotated", "rate.limited",
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 

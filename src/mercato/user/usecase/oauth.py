@@ -101,6 +101,8 @@ class Clients:
         client = await self._clients.remove(client_id)
         if client is None:
             raise ClientNotFound("there is no such client")
+        detail = {"client_id": client.id, "name": client.name}
+        await self._trail.record("client.removed", actor=str(asking), detail=detail)
         return client
 
     async def proven(self, client_id: str, secret: str) -> Client:
