@@ -7,7 +7,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from mercato.gateway.limits import class_of
+from mercato.gateway.limits import class_of, covering
 from mercato.gateway.settings import GatewaySettings
 from mercato.platform.settings import SettingsError, load
 from tests.gateway.conftest import Shop, served
@@ -130,6 +130,19 @@ async def test_what_is_no_operation_is_limited_too(limited: httpx.AsyncClient) -
 )
 def test_every_route_has_its_class(method: str, path: str, name: str | None) -> None:
     assert class_of(method, path) == name
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "pattern"),
+    [
+        ("POST", "/account/reset", "/account/.*"),
+        ("POST", "/oauth/token", "/oauth/(token|revoke|introspect)"),
+        ("GET", "/oauth/providers/a-stranger's-text/start", "/oauth/.*"),
+        ("POST", "/a-stranger's-text", "unknown"),
+    ],
+)
+def test_what_no_route_takes_is_told_by_its_pattern(method: str, path: str, pattern: str) -> None:
+    assert covering(method, path) == pattern
 
 
 @pytest.mark.parametrize(

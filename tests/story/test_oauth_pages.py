@@ -82,6 +82,7 @@ async def test_a_parameter_that_is_given_twice_is_not_chosen_between(
         ({"request": "e30.e30."}, "invalid_request"),
         ({"request_uri": "https://evil.example/"}, "invalid_request"),
         ({"response_mode": "fragment"}, "invalid_request"),
+        ({"max_age": "abc"}, "invalid_request"),
     ],
     ids=str,
 )  # fmt: skip

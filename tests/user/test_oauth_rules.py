@@ -94,7 +94,7 @@ def test_a_public_client_has_no_secret_and_no_name_of_its_own_to_act_in() -> Non
 
 def test_a_secret_is_kept_as_its_hash_and_proves_its_client_only() -> None:
     found, secret = registered(
-        "App", [BACK], public=False, scopes=["openid"], grants=GRANTS, now=NOW
+        "App", [BACK], public=False, scopes=["orders:read"], grants=GRANTS, now=NOW
     )
     assert len(secret) >= 43
     assert secret not in repr(found)
@@ -137,7 +137,7 @@ def test_a_request_is_refused(change: dict[str, str], refusal: type[AppError]) -
 
 
 def test_a_client_gets_only_the_grants_that_it_registered_for() -> None:
-    of = client(grants=("client_credentials",))
+    of = client(scopes=("orders:read",), grants=("client_credentials",))
     with pytest.raises(UnauthorizedClient):
         request(of).granted(of)
 
@@ -164,6 +164,18 @@ def test_a_client_in_its_own_name_may_only_read() -> None:
     for scope in set(SCOPES) - {"orders:read"}:
         with pytest.raises(InvalidScope):
             of.allowed(scope, own=True)
+
+
+@pytest.mark.parametrize(
+    "scopes", [("orders:write",), ("orders:read", "orders:write"), ("openid", "profile", "email")]
+)
+def test_a_client_is_not_registered_for_what_it_can_never_have(scopes: tuple[str, ...]) -> None:
+    with pytest.raises(Invalid) as refusal:
+        client(scopes=scopes, grants=("client_credentials",))
+    [told] = refusal.value.violations
+    assert (told.field, "orders:read" in told.detail) == ("scopes", True)
+    with pytest.raises(Invalid):
+        client(grants=("authorization_code", "client_credentials"))
 
 
 def test_only_the_verifier_proves_a_challenge() -> None:

@@ -12,12 +12,13 @@ from cyclopts.validators import Number
 
 from mercato.cli.shop import Shop
 from mercato.cli.terminal import DataDir, Json, console, one_line, say_json
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import UsageError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.kernel.clock import now, rfc3339
 from mercato.pb.security_pb2 import ListEventsRequest, SecurityEvent
 from mercato.pb.security_pb2_grpc import SecurityServiceStub
 from mercato.platform.rpc import validated
+from mercato.user.model import KINDS
 
 PAGE: Final = 200
 LOOK_S: Final = 2.0
@@ -36,6 +37,8 @@ def events(
     json: Json = False,
 ) -> None:
     """List security events, the newest first; with --follow, the newest last."""
+    if kind and kind not in KINDS:
+        raise UsageError(f"{kind!r} is no kind of event", f"there are {', '.join(KINDS)}")
     wanted = ListEventsRequest(kind=kind, user_id=user.lower(), since=_time(since), limit=PAGE)
     asyncio.run(_show(Shop.of(data_dir), validated(wanted), limit, follow=follow, as_json=json))
 
@@ -100,7 +103,7 @@ def _document(event: SecurityEvent) -> dict[str, object]:
 
 
 def _time(text: str) -> str:
-    """Returns the time that is meant; raises PlatformError when none is."""
+    """Returns the time that is meant; raises UsageError when none is."""
     if not text:
         return ""
     if span := _SPAN.fullmatch(text):
@@ -108,5 +111,5 @@ def _time(text: str) -> str:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise PlatformError(f"{text!r} is no time", "such as 2h, or 2026-11-22T12:00Z") from None
+        raise UsageError(f"{text!r} is no time", "such as 2h, or 2026-11-22T12:00Z") from None
     return rfc3339(at if at.tzinfo else at.replace(tzinfo=UTC))

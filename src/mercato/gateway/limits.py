@@ -54,6 +54,14 @@ def class_of(method: str, path: str) -> Class | None:
     return "read" if method in ("GET", "HEAD") else "write"
 
 
+def covering(method: str, path: str) -> str:
+    """Returns what stands for `path` where no route does: the pattern that puts it in its class."""
+    for rule, pattern, _ in _RULES:
+        if rule == method and pattern.fullmatch(path):
+            return pattern.pattern
+    return next((f"{start}.*" for start in _LIMITED if path.startswith(start)), "unknown")
+
+
 class Limits:
     """Says of each request whether it may go on."""
 

@@ -31,6 +31,7 @@ from mercato.platform.rpc.refusals import Refused
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
+REALM: Final = 'Bearer realm="mercato"'
 
 
 class TimedOut(AppError):
@@ -149,7 +150,7 @@ def headers_for(status: int) -> dict[str, str]:
     if status == 408:
         found["connection"] = "close"
     if status == 401:
-        found["www-authenticate"] = 'Bearer realm="mercato"'
+        found["www-authenticate"] = REALM
     if status in (429, 503):
         found["retry-after"] = str(RETRY_AFTER_S)
     return found
@@ -184,11 +185,18 @@ def _refused(request: Request[Any, Any, Any], refusal: AppError) -> Response[byt
     errors = [FieldError(pointer(each.field), each.detail) for each in refusal.violations]
     body = problem(request.scope["path"], status, refusal.slug, refusal.detail, errors)
     more = {}
-    if challenge := getattr(refusal, "challenge", None):
+    if challenge := getattr(refusal, "challenge", None) or _challenge(request, status, refusal):
         more["www-authenticate"] = challenge
     if refusal.retry_after_s:
         more["retry-after"] = str(refusal.retry_after_s)
     return _response(status, body, more)
+
+
+def _challenge(request: Request[Any, Any, Any], status: int, refusal: AppError) -> str:
+    """Returns what a bad token is told, and who has sent none is not (RFC 6750, 3.1)."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    bad = scheme.lower() == "bearer" and token.strip() and refusal.slug == "unauthenticated"
+    return f'{REALM}, error="invalid_token"' if status == 401 and bad else ""
 
 
 def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[bytes]:

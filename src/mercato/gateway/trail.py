@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from prometheus_client import Counter
 
 from mercato.gateway.client import CLIENT_KEY
+from mercato.gateway.limits import covering
 from mercato.gateway.operation import CALLER_KEY, ROLE_KEY
 from mercato.kernel import clock
 from mercato.kernel.errors import AppError
@@ -136,7 +137,7 @@ def _event(kind: str, scope: Any, status: int, headers: Any) -> pb.SecurityEvent
     user_id, role = scope.get(CALLER_KEY, ""), scope.get(ROLE_KEY, "")
     detail = {
         "method": scope["method"],
-        "route": scope.get("path_template") or "unknown",
+        "route": scope.get("path_template") or covering(scope["method"], scope["path"]),
         "status": str(status),
         "object": _object(scope, headers),
         "request_id": trace.request_id if trace else "",

@@ -4,6 +4,7 @@ A form carries the client's request from page to page; nothing of it is kept her
 checked anew, and the browser is sent only where the user service has found the address registered.
 """
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlencode
@@ -27,7 +28,7 @@ LOGIN_S: Final = 5.0  # a password's hash may have to wait its turn
 
 _REQUEST: Final = tuple(field.name for field in pb.AuthorizationRequest.DESCRIPTOR.fields)
 _KEPT: Final = (*_REQUEST, "state")
-_ASKED: Final = (*_KEPT, "response_mode", "request", "request_uri")
+_ASKED: Final = (*_KEPT, "max_age", "response_mode", "request", "request_uri")
 _KNOWN: Final = (*_ASKED, "step", "csrf", "login", "password", "otp", "ticket", "answer")
 # The refusals that a client hears of; the error is the slug with `_`. They come only after its
 # address has been found to be its own.
@@ -151,6 +152,8 @@ def _refuse_the_unusual(fields: dict[str, str]) -> None:
             raise InvalidRequest(f"{name} is not supported: send the parameters themselves")
     if fields.get("response_mode", "query") != "query":
         raise InvalidRequest("response_mode must be query")
+    if not re.fullmatch("[0-9]*", fields.get("max_age", "")):  # every answer follows a login
+        raise InvalidRequest("max_age must be a number of seconds")
     if len(fields.get("state", "")) > STATE_LENGTH_MAX:
         raise InvalidRequest(f"state has more than {STATE_LENGTH_MAX} characters")
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -147,8 +147,8 @@ def registered(
     bad += [Violation("grants", f"{one!r} is no grant") for one in grants if one not in GRANTS]
     if CODE in grants and not redirect_uris:
         bad.append(Violation("redirect_uris", "a client that asks users needs one"))
-    if OWN in grants and public:
-        bad.append(Violation("grants", f"{OWN} needs a secret, and a public client has none"))
+    if OWN in grants:
+        bad += _against_its_own_name(public, scopes, grants)
     if REFRESH in grants and CODE not in grants:
         bad.append(Violation("grants", f"{REFRESH} comes of {CODE}"))
     if not scopes or not grants:
@@ -161,6 +161,17 @@ def registered(
         hashed(secret) if secret else "",
     )  # fmt: skip
     return client, secret
+
+
+def _against_its_own_name(
+    public: bool, scopes: Sequence[str], grants: Sequence[str]
+) -> Iterator[Violation]:
+    if public:
+        yield Violation("grants", f"{OWN} needs a secret, and a public client has none")
+    # what else it asks for, it must ask users for
+    if not CLIENT_SCOPES & set(scopes) or (CODE not in grants and set(scopes) - CLIENT_SCOPES):
+        fitting = " ".join(sorted(CLIENT_SCOPES))
+        yield Violation("scopes", f"{OWN} gives a client in its own name {fitting} only")
 
 
 @dataclass(frozen=True, slots=True)
