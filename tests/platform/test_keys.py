@@ -269,3 +269,11 @@ def test_readers_name_the_algorithms_of_all_keys_that_are_published(ring: Ring) 
     assert reading.algorithms == ["ES256", "Ed25519"]
     ring.pass_s(ACCESS_TTL_S + 120)
     assert reading.algorithms == ["Ed25519"]
+
+
+def test_the_next_key_disowned_leaves_one_that_stays(ring: Ring) -> None:
+    waiting = rotate(ring.private, ring.public)
+    fresh = disown(ring.private, ring.public, waiting.id)
+    assert fresh is not None
+    ring.pass_s(10 * ACCESS_TTL_S)
+    assert kid(minted(ring.minting())) == fresh.id

@@ -50,7 +50,7 @@ async def test_what_the_operator_does_to_keys_and_clients_leaves_events(shop: Sh
     disowned = json.loads(mercato("keys", "disown", rotated["id"], *where).stdout)
     assert (rotated["recorded"], disowned["recorded"]) == (True, True)
     last, before, *_ = events("key.rotated", where)
-    assert last["detail"] == {"disowned": rotated["id"]}
+    assert last["detail"] == {"disowned": rotated["id"], "key": disowned["successor"]}
     assert before["detail"] == {"key": rotated["id"], "algorithm": "ES256"}
     assert before["actor"] == "service:cli"
 

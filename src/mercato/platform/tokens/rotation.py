@@ -42,7 +42,7 @@ def rotate(
 
 
 def disown(private: Path, public: Path, key_id: str) -> Key | None:
-    """Takes a key away for good; returns the one made in its place if it signed.
+    """Takes a key away for good; returns one made in its place if it signed or was to.
 
     Raises UnknownKey when no file has it, OSError, and ValueError when one is no set of keys.
     """
@@ -54,7 +54,8 @@ def disown(private: Path, public: Path, key_id: str) -> Key | None:
         left = [key for key in before if key.id != key_id]
         signed = signing(before)
         fresh = None
-        if not left or signed is None or signed.id == key_id:
+        stays = any(key.until is None for key in left)  # else the last one would run out
+        if not stays or signed is None or signed.id == key_id:
             fresh = Key.new(every[key_id].algorithm, int(time.time()))
             left = _succeeded(left, fresh)
         _write(private, public, left)
