@@ -100,7 +100,10 @@ async def house(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     program = await registered(
-        shop, redirect_uris=[f"{url}/oauth/providers/first/callback"], scopes=["openid", "email"]
+        shop,
+        redirect_uris=[f"{url}/oauth/providers/first/callback"],
+        scopes=["openid", "email"],
+        grants=["authorization_code"],
     )
     around = shop.platform.environment
     given = Given(
