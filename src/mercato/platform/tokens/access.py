@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from mercato.kernel.errors import AppError, Unauthenticated
+from mercato.kernel.errors import Unauthenticated, Unavailable
 from mercato.kernel.identity import Caller, Role, new_id
 from mercato.platform.memory import Memory
 from mercato.platform.settings import Settings, SettingsError
@@ -43,7 +43,7 @@ _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.
 _HEADER: Final = frozenset(("alg", "typ", "kid"))
 
 
-class NoKeys(AppError):
+class NoKeys(Unavailable):
     """This needs signing keys, and only JWT_SECRET is configured."""
 
 
