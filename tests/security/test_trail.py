@@ -84,5 +84,5 @@ async def test_the_trail_is_read_page_by_page_and_by_command(shop: Shop) -> None
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) == 3
     wrong = mercato("security", "events", "--since", "lunch", *place)
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "is no time" in wrong.stderr
