@@ -42,7 +42,12 @@ def links(request: pytest.FixtureRequest) -> Any:
 
 def client() -> Client:
     return registered(
-        "App", [BACK], public=False, scopes=["openid", "email"], grants=GRANTS, now=NOW
+        "App",
+        [BACK],
+        public=False,
+        scopes=["openid", "email", "orders:read"],
+        grants=GRANTS,
+        now=NOW,
     )[0]
 
 
@@ -117,7 +122,9 @@ async def test_an_identity_is_linked_once_and_stays_so(links: Any) -> None:
 
 async def test_neither_secret_nor_code_stands_in_the_database(shaped: Store) -> None:
     kept = MongoOAuth(shaped)
-    one, secret = registered("App", [BACK], public=False, scopes=["openid"], grants=GRANTS, now=NOW)
+    one, secret = registered(
+        "App", [BACK], public=False, scopes=["openid", "orders:read"], grants=GRANTS, now=NOW
+    )
     given, text = code(one.id)
     asked = AuthorizationRequest(one.id, BACK)
     ticket, ticket_text = Ticket.new(new_id(), asked, "b" * 43, NOW)
