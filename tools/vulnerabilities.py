@@ -1,8 +1,8 @@
 """Asks whether a locked dependency has a known vulnerability, with pip-audit (exit 1: one has).
 
-The answer comes from the Python package index or, with `--osv`, from the OSV database. A machine that
-reaches neither, because it installs from a mirror or without a network, cannot ask: that is said,
-and is no failure, so that checks run anywhere. With `--strict` it is one (exit 2).
+The answer comes from the Python package index or, with `--osv`, from the OSV database. A machine
+that reaches neither, because it installs from a mirror or without a network, cannot ask: that is
+said, and is no failure, so that checks run anywhere. With `--strict` it is one (exit 2).
 """
 
 import json
