@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import REGISTRY
 
 from mercato.gateway import operation, server
 from tests.gateway.conftest import Shop
@@ -50,6 +51,25 @@ async def test_half_a_request_is_the_end_of_the_connection(shop: Shop, sent: byt
     assert await asyncio.wait_for(reader.read(), 5) == b""
     assert time.monotonic() - started > LIMIT_S * 0.9
     writer.close()
+
+
+async def test_who_hangs_up_within_a_body_is_no_failure_of_ours(shop: Shop) -> None:
+    register = {"method": "POST", "route": "/api/users/register"}
+
+    def counted(status: int) -> float:
+        named = register | {"status": str(status)}
+        return REGISTRY.get_sample_value("mercato_http_requests_total", named) or 0.0
+
+    before, failed = counted(408), counted(500)
+    _, writer = await _connected(shop)
+    head = "POST /api/users/register HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: 9\r\n\r\n{{".encode())
+    await asyncio.sleep(0.05)
+    writer.close()
+    async with asyncio.timeout(LIMIT_S * 0.8):
+        while counted(408) == before and counted(500) == failed:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
+    assert counted(500) == failed
 
 
 async def test_a_connection_between_two_requests_may_rest(shop: Shop) -> None:

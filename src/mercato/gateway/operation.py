@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final, TypeVar, get_type_hints
 
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Method
 
@@ -205,6 +206,8 @@ async def _json(request: AnyRequest) -> object:
             body = await request.body()
     except TimeoutError:
         raise TimedOut("the body did not come in time: send it again, at once") from None
+    except InternalServerException:  # who asked has gone: nobody reads the answer
+        raise TimedOut("the body did not come whole: send it again") from None
     if not body:
         raise Malformed("the body is empty: send a JSON object")
     kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")

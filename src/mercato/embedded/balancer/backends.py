@@ -10,7 +10,7 @@ from mercato.embedded import probes
 from mercato.platform.tasks import Tasks
 
 LOOK_S = 0.2
-ANSWER_S = 1.0
+ANSWER_S = 3.0  # one that is merely busy must not have its requests done by another as well
 
 log = structlog.get_logger()
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 class Backend:
     """One gateway: `ready` when /readyz says so, `silent` when it says nothing at all.
 
-    It is `lost` when it is silent and another one would do: else there is nothing to turn to.
+    Whoever waits for the first word of an answer stands in `waiting`, if another may be asked too.
     """
 
     def __init__(self, address: str) -> None:
@@ -26,8 +26,13 @@ class Backend:
         self.port = int(port)
         self.ready = False
         self.silent = True
-        self.lost = asyncio.Event()
+        self.waiting: set[asyncio.WriteTransport] = set()
         self._questions = Tasks()
+
+    def give_up(self) -> None:
+        """Ends the connections of those who wait: they turn to another."""
+        for transport in tuple(self.waiting):
+            transport.abort()
 
     async def look(self) -> None:
         """Asks it once."""
@@ -66,8 +71,6 @@ class Backends:
     async def _watch(self, backend: Backend) -> None:
         while True:
             await backend.look()
-            if not backend.silent:
-                backend.lost.clear()
-            elif any(other.ready for other in self.all if other is not backend):
-                backend.lost.set()
+            if backend.silent and any(other.ready for other in self.all):
+                backend.give_up()
             await asyncio.sleep(LOOK_S)

@@ -165,18 +165,13 @@ async def _exchange(request: Request, link: Link, writer: asyncio.StreamWriter) 
 
 async def _first(link: Link, repeatable: bool) -> bytes:
     """Awaits the first bytes of an answer; nothing once a gateway is lost and another may do."""
-    if not repeatable:
-        return await link.reader.read(CHUNK)
-    tasks = Tasks()
-    reading = tasks.start(link.reader.read(CHUNK))
-    lost = tasks.start(link.backend.lost.wait())
+    transport = link.writer.transport
+    if repeatable:
+        link.backend.waiting.add(transport)
     try:
-        await asyncio.wait((reading, lost), return_when=asyncio.FIRST_COMPLETED)
-        return reading.result() if reading.done() else b""
+        return await link.reader.read(CHUNK)
     finally:
-        await tasks.drain(0)
-        if not reading.cancelled():
-            reading.exception()  # its connection is given up: nobody else asks how it ended
+        link.backend.waiting.discard(transport)
 
 
 async def _tunnel(
