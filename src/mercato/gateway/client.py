@@ -9,7 +9,7 @@ from typing import Any, Final
 from litestar import Request
 
 from mercato.gateway.settings import Header
-from mercato.kernel.client import Client, canonical, printable
+from mercato.kernel.client import AGENT_CHARS_MAX, Client, canonical, printable
 
 __all__ = ["CLIENT_KEY", "Client", "Header", "Proxies", "client_of"]
 
@@ -38,18 +38,19 @@ class Proxies:
         self._networks = tuple(ip_network(one.strip()) for one in trusted.split(",") if one.strip())
         self._header = header.encode()
         self._hops = _of_forwarded if header == "forwarded" else _of_list
-        self._behind = lru_cache(maxsize=4096)(self._seen)
+        self._known = lru_cache(maxsize=4096)(self._seen)
 
     def client(self, scope: Any) -> Client:
         """Returns the client of an ASGI scope."""
-        peer, agent, told = scope["client"], "", []
+        peer, agent, told = scope["client"], b"", b""
         for name, value in scope["headers"]:
             if name == b"user-agent":
-                agent = value.decode("latin-1")
+                agent = value
             elif name == self._header:
-                told.append(value.decode("latin-1"))
-        address = self._behind(peer[0] if peer else "", ", ".join(told))
-        return Client(address, printable(agent))
+                told = b", ".join((told, value)) if told else value
+        # What is remembered is short, however long a header was.
+        seen = told[-HOP_CHARS_MAX:], agent[:AGENT_CHARS_MAX]
+        return self._known(peer[0] if peer else "", *seen)
 
     def trusts(self, address: str) -> bool:
         """Whether a proxy of ours is at `address`."""
@@ -58,9 +59,13 @@ class Proxies:
         found = ip_address(known)
         return any(found in network for network in self._networks)
 
-    def _seen(self, peer: str, told: str) -> str:
+    def _seen(self, peer: str, told: bytes, agent: bytes) -> Client:
+        address = self._behind(peer, told.decode("latin-1"))
+        return Client(address, printable(agent.decode("latin-1")))
+
+    def _behind(self, peer: str, told: str) -> str:
         address = canonical(peer)
-        hops = self._hops(told[-HOP_CHARS_MAX:])
+        hops = self._hops(told)
         for hop in reversed(hops[-HOPS_MAX:]):
             if not self.trusts(address) or not (further := canonical(_bare(hop))):
                 break

@@ -1,6 +1,7 @@
 """The outermost layer of the gateway: request ids, traces, access log, metrics, safe headers."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -24,7 +25,7 @@ IN_FLIGHT = Gauge("mercato_http_requests_in_flight", "HTTP requests being answer
 
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _QUIET: Final = frozenset(("/livez", "/readyz", "/metrics"))
-_TRACED: Final = (b"x-request-id", b"traceparent")
+_TRACED: Final = frozenset((b"x-request-id", b"traceparent"))
 _SAFE: Final = (
     (b"server", b"mercato"),
     (b"x-content-type-options", b"nosniff"),
@@ -40,6 +41,9 @@ _NOTHING: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
+_NOTHING_NAMES: Final = frozenset(name for name, _ in _NOTHING)
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 log = structlog.get_logger()
 
@@ -60,7 +64,9 @@ class Edge:
         trace = telemetry.begin(
             {k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in _TRACED}
         )
-        inner: Any = {**scope, "method": "GET"} if scope["method"] == "HEAD" else {**scope}
+        method, inner = scope["method"], scope
+        if method == "HEAD":  # the server leaves out the body of an answer to the scope it knows
+            inner = {**scope, "method": "GET"}
         client = inner[CLIENT_KEY] = self._proxies.client(scope)
         carry(client)
         status = 0
@@ -70,10 +76,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 given = list(message["headers"])
-                said = {name for name, _ in given}
-                given += [each for each in _NOTHING if each[0] not in said]
-                request_id = (b"x-request-id", trace.request_id.encode())
-                message["headers"] = [*given, *self._safe, request_id]
+                message["headers"] = self._dressed(given, trace.request_id)
             await send(message)
 
         IN_FLIGHT.inc()
@@ -86,7 +89,13 @@ class Edge:
             await _sorry(scope["path"], answer)
         finally:
             IN_FLIGHT.dec()
-            self._tell(inner, scope["method"], status, time.perf_counter() - started)
+            self._tell(inner, method, status, time.perf_counter() - started)
+
+    def _dressed(self, given: Headers, request_id: str) -> Headers:
+        """Returns the headers of an answer: those given, and what every answer has."""
+        said = [name for name, _ in given if name in _NOTHING_NAMES]
+        more = [each for each in _NOTHING if each[0] not in said] if said else _NOTHING
+        return [*given, *more, *self._safe, (b"x-request-id", request_id.encode())]
 
     def _tell(self, scope: Any, method: str, status: int, seconds: float) -> None:
         route = scope.get("path_template") or "unknown"
@@ -97,11 +106,12 @@ class Edge:
         count, duration = self._counters[key]
         count.inc()
         duration.observe(seconds)
-        tell = log.debug if route in _QUIET else log.info
-        tell(
-            "request", method=method, route=route, status=status,
-            ms=round(seconds * 1000, 2), user_id=scope.get(CALLER_KEY),
-        )  # fmt: skip
+        ms, user_id = round(seconds * 1000, 2), scope.get(CALLER_KEY)
+        quiet = route in _QUIET
+        if not quiet and (access_log := telemetry.access_log()):
+            return access_log.told(method, route, status, ms, user_id)
+        tell = log.debug if quiet else log.info
+        tell("request", method=method, route=route, status=status, ms=ms, user_id=user_id)
 
 
 async def _sorry(path: str, send: Send) -> None:

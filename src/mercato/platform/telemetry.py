@@ -1,8 +1,8 @@
 """Logs as JSON lines, Prometheus metrics, and the request's id and trace on their way."""
 
 import logging
+import os
 import re
-import secrets
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from mercato.kernel.identity import new_id
 from mercato.kernel.redaction import redacted, without_secrets
+from mercato.platform.lines import AccessLine, Lines, timestamp
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -44,6 +45,7 @@ class Trace:
 
     request_id: str
     traceparent: str
+    ours: bool = False  # we have made up both
 
 
 _trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
@@ -51,12 +53,14 @@ _trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 def begin(given: Mapping[str, str]) -> Trace:
     """Carries on the trace that `given` (lower-case headers) tells of, or begins one."""
-    request_id = given.get("x-request-id", "")
-    parent = given.get("traceparent", "")
-    trace = Trace(
-        request_id if _REQUEST_ID.fullmatch(request_id) else new_id(),
-        parent if _TRACEPARENT.fullmatch(parent) else _new_traceparent(),
-    )
+    request_id, parent = given.get("x-request-id", ""), given.get("traceparent", "")
+    if not (request_id or parent):
+        trace = Trace(new_id(), _new_traceparent(), ours=True)
+    else:
+        trace = Trace(
+            request_id if _REQUEST_ID.fullmatch(request_id) else new_id(),
+            parent if _TRACEPARENT.fullmatch(parent) else _new_traceparent(),
+        )
     _trace.set(trace)
     return trace
 
@@ -82,6 +86,7 @@ def start(service: str, *, level: str, host: str, metrics_port: int) -> None:
     handler.setFormatter(_Redacting("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     sys.excepthook = _told_at_the_end
+    lines = Lines(sys.stdout)
     renderer: Any = structlog.dev.ConsoleRenderer() if sys.stdout.isatty() else _json_line
     structlog.configure(
         processors=[
@@ -90,16 +95,50 @@ def start(service: str, *, level: str, host: str, metrics_port: int) -> None:
             structlog.processors.add_log_level,
             structlog.processors.format_exc_info,
             without_secrets_in,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _stamped,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level.lower()),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+    if renderer is _json_line and level.lower() in ("debug", "info"):
+        _access.append(AccessLog(lines, service))
     if metrics_port:
         start_http_server(metrics_port, host)
+
+
+class AccessLog:
+    """The line of each request, without the machinery that a line of any other form needs.
+
+    It has what `log.info("request", ...)` has. Lines of one turn of the event loop go out together.
+    """
+
+    def __init__(self, lines: Lines, service: str) -> None:
+        self._lines = lines
+        self._service = service
+
+    def told(self, method: str, route: str, status: int, ms: float, user_id: str | None) -> None:
+        """Writes one line; of `method` and `route` there are a few, and none is a stranger's."""
+        trace = _trace.get()
+        request_id, trace_id = (trace.request_id, trace.traceparent[3:35]) if trace else ("", "")
+        if trace is None or not trace.ours:
+            request_id, trace_id = without_secrets(request_id), without_secrets(trace_id)
+        who = user_id and without_secrets(user_id)
+        at = timestamp()
+        self._lines.soon(
+            AccessLine(method, route, status, ms, who, "request", self._service, request_id,
+                       trace_id, "info", at)
+        )  # fmt: skip
+
+
+_access: list[AccessLog] = []
+
+
+def access_log() -> AccessLog | None:
+    """Returns what tells of requests; None where lines are for people, or are not wanted."""
+    return _access[-1] if _access else None
 
 
 def without_secrets_in(_: Any, __: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +159,8 @@ def _told_at_the_end(
 
 
 def _new_traceparent() -> str:
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    text = os.urandom(24).hex()
+    return f"00-{text[:32]}-{text[32:]}-01"
 
 
 def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -128,6 +168,11 @@ def _with_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapp
     if trace is not None:
         event["request_id"] = trace.request_id
         event["trace_id"] = trace.traceparent[3:35]
+    return event
+
+
+def _stamped(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = timestamp()
     return event
 
 
