@@ -7,8 +7,12 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from mercato.gateway.limits import class_of, covering
+from mercato.gateway.limits import FOR_ANYONE, class_of, covering
+from mercato.gateway.oauth.providers import SignIns
+from mercato.gateway.operation import Operation, Who
+from mercato.gateway.sessions import Sessions
 from mercato.gateway.settings import GatewaySettings
+from mercato.gateway.users import Users
 from mercato.platform.settings import SettingsError, load
 from tests.gateway.conftest import Shop, served
 
@@ -49,6 +53,29 @@ async def test_a_client_that_asks_too_much_is_told_when_to_come_back(
     assert refused.json()["code"] == "exhausted"
     assert 1190 < int(refused.headers["retry-after"]) <= 1200
     assert (await login(limited, "192.0.2.2")).status_code != 429
+
+
+async def test_a_refused_login_is_counted_under_its_route(limited: httpx.AsyncClient) -> None:
+    for _ in range(4):
+        await login(limited, "192.0.2.44")
+    refused = await login(limited, "192.0.2.44")
+    assert refused.json()["instance"] == "/api/users/authenticate"
+    assert refused.headers["cache-control"] == "no-store"
+    assert refused.headers["ratelimit"].startswith('"login";r=0;')
+    line = 'http_requests_total{method="POST",route="/api/users/authenticate",status="429"}'
+    assert line in (await limited.get("/metrics")).text
+
+
+@pytest.mark.parametrize("path", FOR_ANYONE)
+def test_what_is_refused_before_it_is_routed_is_for_anyone(path: str) -> None:
+    declared = [each for kind in (Users, Sessions, SignIns) for each in _declared(kind, path)]
+    assert [each.who for each in declared] == [Who.ANYONE]
+    assert class_of("POST", path) == FOR_ANYONE[path]
+
+
+def _declared(kind: type, path: str) -> list[Operation]:
+    found = (getattr(member, "operation", None) for member in vars(kind).values())
+    return [each for each in found if each and (each.method, each.path) == ("POST", path)]
 
 
 async def test_answers_say_what_is_left(limited: httpx.AsyncClient) -> None:

@@ -108,6 +108,17 @@ async def test_two_processes_count_together(servers: Platform, limiter: Limiter)
     assert 3590 < last.reset_s <= 3600
 
 
+async def test_what_is_known_to_be_full_is_refused_without_a_question(limiter: Limiter) -> None:
+    narrow, wide = bucket(Quota(1, 3600, 1)), bucket(Quota(9, 3600, 9))
+    assert limiter.refused([narrow, wide]) is None
+    assert admitted(await limiter.spend([narrow, wide]))
+    known, asked = limiter.refused([narrow, wide]), await limiter.spend([narrow, wide])
+    assert known is not None
+    assert [each.admitted for each in known] == [each.admitted for each in asked] == [False, True]
+    assert [each.remaining for each in known] == [each.remaining for each in asked] == [0, 8]
+    assert abs(known[0].retry_s - asked[0].retry_s) < 1
+
+
 async def test_all_buckets_are_taken_from_or_none_in_redis_too(limiter: Limiter) -> None:
     narrow, wide = bucket(Quota(1, 3600, 1)), bucket(Quota(9, 3600, 9))
     assert admitted(await limiter.spend([narrow, wide]))

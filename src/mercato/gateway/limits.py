@@ -15,14 +15,17 @@ from litestar.types import ASGIApp, Message, Receive, Send
 from prometheus_client import Counter
 
 from mercato.gateway.client import CLIENT_KEY
-from mercato.gateway.problems import refuse
+from mercato.gateway.problems import refused
 from mercato.gateway.settings import GatewaySettings
 from mercato.kernel.errors import Exhausted
 from mercato.kernel.identity import Caller
 from mercato.platform.limits import Bucket, Limiter, Local, Quota, Verdict
 
+Headers = Sequence[tuple[bytes, bytes]]
 Class = Literal["login", "register", "reset", "token", "order", "write", "read"]
+BUCKETS_KNOWN_MAX: Final = 8192  # that need not be named anew
 VERDICTS_KEY: Final = "mercato.verdicts"  # in the ASGI scope: policies and what they said
+ADMITTED_KEY: Final = "mercato.admitted"  # there: its operation need not ask any more
 
 REFUSED = Counter("mercato_rate_limited_total", "Requests refused by a limit.", ("limit",))
 
@@ -42,6 +45,13 @@ _SHARED: Final[tuple[Class, ...]] = ("order", "write", "read")
 _LIMITED: Final = ("/api/", "/oauth/", "/account/")
 # Where the caller is known only to the operation itself, which then asks `admit`.
 _BY_USER: Final = "/api/"
+# Operations of nobody in particular, which a flood is for: refused before anything else is done.
+FOR_ANYONE: Final[dict[str, Class]] = {
+    "/api/users/authenticate": "login",
+    "/api/users/register": "register",
+    "/api/sessions/refresh": "token",
+    "/api/sessions/exchange": "token",
+}
 
 
 def class_of(method: str, path: str) -> Class | None:
@@ -82,6 +92,7 @@ class Limits:
         factor = settings.rate_limit_address_factor
         self._of_user = quotas
         self._of_address = quotas | {name: quotas[name] * factor for name in _SHARED}
+        self._buckets = lru_cache(maxsize=BUCKETS_KNOWN_MAX)(self._made)
 
     @classmethod
     @asynccontextmanager
@@ -99,11 +110,12 @@ class Limits:
         """
         if not self._on:
             return
-        buckets = self._buckets(name, scope[CLIENT_KEY].network, caller)
+        network = scope[CLIENT_KEY].network
+        buckets = self._buckets(name, network, caller.id if caller else None)
         if name == "read":
             verdicts = self._local.spend(buckets)
-        else:
-            verdicts = await self._limiter.spend(buckets)
+        else:  # a flood is not to be a flood of questions to Redis
+            verdicts = self._limiter.refused(buckets) or await self._limiter.spend(buckets)
         names = (f"{name}-user", name) if caller else (name,)
         scope[VERDICTS_KEY] = tuple(zip(names, verdicts, strict=True))
         wait_s = max(each.retry_s for each in verdicts)
@@ -112,11 +124,21 @@ class Limits:
             seconds = math.ceil(wait_s)
             raise Exhausted(f"too many requests; try again in {seconds} s", retry_after_s=seconds)
 
-    def _buckets(self, name: Class, network: str, caller: Caller | None) -> Sequence[Bucket]:
+    def read(self, scope: Any) -> Headers | None:
+        """Takes one read of nobody in particular, and returns the headers that say what is left.
+
+        None: there is no room, and nothing is taken.
+        """
+        if not self._on:
+            return ()
+        said = self._local.spend(self._buckets("read", scope[CLIENT_KEY].network, None))
+        return told([("read", said[0])]) if said[0].admitted else None
+
+    def _made(self, name: Class, network: str, caller_id: str | None) -> Sequence[Bucket]:
         of_address = Bucket(f"limit:{name}:{network}", self._of_address[name])
-        if caller is None:
+        if caller_id is None:
             return (of_address,)
-        return (Bucket(f"limit:{name}:{caller.id}", self._of_user[name]), of_address)
+        return (Bucket(f"limit:{name}:{caller_id}", self._of_user[name]), of_address)
 
 
 class Limited:
@@ -132,17 +154,20 @@ class Limited:
                 message["headers"] = [*message["headers"], *told(scope[VERDICTS_KEY])]
             await send(message)
 
-        path = scope["path"]
-        name = None if path.startswith(_BY_USER) else class_of(scope["method"], path)
+        path, method, name = scope["path"], scope["method"], None
+        if not path.startswith(_BY_USER):
+            name = class_of(method, path)
+        elif method == "POST" and path in FOR_ANYONE:
+            name, scope["path_template"], scope[ADMITTED_KEY] = FOR_ANYONE[path], path, True
         if name is not None:
             try:
                 await self._limits.admit(scope, name)
             except Exhausted as refusal:
-                return await refuse(scope, receive, answer, refusal)
+                return await refused(scope, refusal)(scope, receive, answer)
         await self._app(scope, receive, answer)
 
 
-def told(verdicts: Sequence[tuple[str, Verdict]]) -> Sequence[tuple[bytes, bytes]]:
+def told(verdicts: Sequence[tuple[str, Verdict]]) -> Headers:
     """Returns the headers of draft-ietf-httpapi-ratelimit-headers: each policy, what is left of it.
 
     `w` is the window in seconds in which `q` requests go through, `t` when all of them are back.

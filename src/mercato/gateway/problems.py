@@ -10,10 +10,11 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap, Receive, Send
+from litestar.types import ExceptionHandlersMap
 from msgspec import Meta
 
 from mercato.gateway.decoding import Malformed
+from mercato.gateway.reply import Reply
 from mercato.kernel.errors import (
     AppError,
     Conflict,
@@ -172,31 +173,41 @@ def pointer(field: str) -> str:
     return _RENAMED.get(path) or "/" + re.sub(r"\[(\d+)\]", r"/\1", path).replace(".", "/")
 
 
-async def refuse(scope: Any, receive: Receive, send: Send, refusal: AppError) -> None:
-    """Answers a request that got as far as no route."""
-    response = _refused(Request(scope), refusal)
-    await response.to_asgi_response(None, Request(scope))(scope, receive, send)
+def refused(scope: Any, refusal: AppError) -> Reply:
+    """Returns the answer to a request that is refused."""
+    status, body, more = _told(scope, refusal)
+    headers = {**headers_for(status), **more}
+    named = {name.replace("-", "_"): value for name, value in headers.items()}
+    return Reply(body, status, MEDIA_TYPE, **named)
 
 
 def _refused(request: Request[Any, Any, Any], refusal: AppError) -> Response[bytes]:
-    status = status_of(refusal)
+    return _response(*_told(request.scope, refusal))
+
+
+def _told(scope: Any, refusal: AppError) -> tuple[int, bytes, dict[str, str]]:
+    """Returns the status, the body and the headers that are this refusal's own."""
+    status, path = status_of(refusal), scope["path"]
     if status == 500:
-        return _failed(request, refusal)
+        log.error("request failed", exc_info=refusal)
+        return 500, problem(path, 500, "internal-error", MEANING[500]), {}
     errors = [FieldError(pointer(each.field), each.detail) for each in refusal.violations]
-    body = problem(request.scope["path"], status, refusal.slug, refusal.detail, errors)
     more = {}
-    if challenge := getattr(refusal, "challenge", None) or _challenge(request, status, refusal):
+    if challenge := getattr(refusal, "challenge", None) or _challenge(scope, status, refusal):
         more["www-authenticate"] = challenge
     if refusal.retry_after_s:
         more["retry-after"] = str(refusal.retry_after_s)
-    return _response(status, body, more)
+    return status, problem(path, status, refusal.slug, refusal.detail, errors), more
 
 
-def _challenge(request: Request[Any, Any, Any], status: int, refusal: AppError) -> str:
+def _challenge(scope: Any, status: int, refusal: AppError) -> str:
     """Returns what a bad token is told, and who has sent none is not (RFC 6750, 3.1)."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    bad = scheme.lower() == "bearer" and token.strip() and refusal.slug == "unauthenticated"
-    return f'{REALM}, error="invalid_token"' if status == 401 and bad else ""
+    if status != 401 or refusal.slug != "unauthenticated":
+        return ""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    scheme, _, token = (given[-1] if given else b"").decode("latin-1").partition(" ")
+    bad = scheme.lower() == "bearer" and token.strip()
+    return f'{REALM}, error="invalid_token"' if bad else ""
 
 
 def _http(request: Request[Any, Any, Any], failure: HTTPException) -> Response[bytes]:

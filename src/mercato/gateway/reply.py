@@ -38,9 +38,12 @@ class Reply:
             self._headers.append((b"content-length", b"%d" % len(body)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.start", "status": self._status, "headers": self._headers}
-        )
+        await self.go(send)
+
+    async def go(self, send: Send, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Sends the answer, with `more` headers after its own."""
+        headers = [*self._headers, *more]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 

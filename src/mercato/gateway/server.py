@@ -43,6 +43,7 @@ class _Protocol(HttpToolsProtocol):
     announced = False
     _late: asyncio.TimerHandle | None = None
     _began = False
+    _said = False  # what the request wants, by the bytes that have just come
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -50,15 +51,18 @@ class _Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
-        if self._late is None and (cycle is None or cycle.response_complete):
-            self._expect()
+        begins = self._late is None and (cycle is None or cycle.response_complete)
+        self._said = False
         if self.announced and not self._began:
             self._began = True
             data = self._introduced(data)
         if data:
             super().data_received(data)
+        if begins and not self._said:  # most heads come in one piece, and need no timer
+            self._expect()
 
     def on_headers_complete(self) -> None:
+        self._said = True
         self._relax()
         super().on_headers_complete()
 

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -65,14 +66,14 @@ class Reporter:
         except (AppError, TimeoutError):
             self._postpone(event)
 
-    def soon(self, event: pb.SecurityEvent) -> None:
-        """Gathers `event` with those that are like it."""
-        detail = event.detail
+    def soon(self, kind: str, scope: Any, status: int, headers: Any) -> None:
+        """Gathers an event with those that are like it."""
         key = (
-            event.kind, event.user_id, event.address, detail["method"], detail["route"],
-            detail["status"],
+            kind, scope.get(CALLER_KEY, ""), scope[CLIENT_KEY].address, scope["method"],
+            _route(scope), status,
         )  # fmt: skip
-        self._gathered.add(event, key, coarse=lambda: (_anonymous(event), (event.kind,)))
+        event = partial(_event, kind, scope, status, headers)
+        self._gathered.add(key, event, coarse_key=(kind,), coarse=_anonymous)
 
     async def run(self) -> None:
         """Tells what is gathered, every GATHER_S seconds; `flush` once more at the end."""
@@ -120,9 +121,9 @@ class Watch:
                 if scope.get(ROLE_KEY) == "admin" and scope["method"] not in _SAFE:
                     await self._reporter.now(_event("admin.action", scope, status, headers))
                 elif status == 429:
-                    self._reporter.soon(_event("rate.limited", scope, status, headers))
+                    self._reporter.soon("rate.limited", scope, status, headers)
                 elif status == 403 or (status == 404 and _sought(scope)):
-                    self._reporter.soon(_event("permission.refused", scope, status, headers))
+                    self._reporter.soon("permission.refused", scope, status, headers)
             await send(message)
 
         await self._app(scope, receive, answer)
@@ -137,7 +138,7 @@ def _event(kind: str, scope: Any, status: int, headers: Any) -> pb.SecurityEvent
     user_id, role = scope.get(CALLER_KEY, ""), scope.get(ROLE_KEY, "")
     detail = {
         "method": scope["method"],
-        "route": scope.get("path_template") or covering(scope["method"], scope["path"]),
+        "route": _route(scope),
         "status": str(status),
         "object": _object(scope, headers),
         "request_id": trace.request_id if trace else "",
@@ -148,6 +149,10 @@ def _event(kind: str, scope: Any, status: int, headers: Any) -> pb.SecurityEvent
         address=scope[CLIENT_KEY].address,
         detail={name: _plain(value) for name, value in detail.items() if value}, count=1,
     )  # fmt: skip
+
+
+def _route(scope: Any) -> str:
+    return str(scope.get("path_template") or covering(scope["method"], scope["path"]))
 
 
 def _object(scope: Any, headers: Any) -> str:

@@ -20,12 +20,27 @@ class Tally(Generic[T]):
     def __len__(self) -> int:
         return len(self._counts)
 
-    def add(self, first: T, key: Hashable, *, coarse: Callable[[], tuple[T, Hashable]]) -> None:
-        """Counts one more of `key`; when there is no room, one of the key that `coarse` gives."""
-        if key not in self._counts and len(self._counts) >= self._size_max:
-            first, key = coarse()
-        self._firsts.setdefault(key, first)
-        self._counts[key] = self._counts.get(key, 0) + 1
+    def add(
+        self,
+        key: Hashable,
+        first: Callable[[], T],
+        *,
+        coarse_key: Hashable,
+        coarse: Callable[[T], T],
+    ) -> None:
+        """Counts one more of `key`, or where there is no room for it, of `coarse_key`.
+
+        `first` makes the thing; it is called for the first of its kind only. `coarse` takes from
+        it what those that share a `coarse_key` have not in common.
+        """
+        if key in self._counts:
+            self._counts[key] += 1
+        elif len(self._counts) < self._size_max:
+            self._counts[key], self._firsts[key] = 1, first()
+        elif coarse_key in self._counts:
+            self._counts[coarse_key] += 1
+        else:
+            self._counts[coarse_key], self._firsts[coarse_key] = 1, coarse(first())
 
     def take(self) -> list[tuple[T, int]]:
         """Returns each first with its number, and begins anew."""

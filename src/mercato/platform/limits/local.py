@@ -22,22 +22,24 @@ class Local:
     ) -> list[Verdict]:
         """Takes `cost` units from each bucket, or from none where one of them has no room."""
         now_us = _now_us()
-        backlogs = [max(0, self._empty_us.get(each.key, 0) - now_us) for each in buckets]
-        found = [
-            each.quota.verdict(backlog_us, cost)
-            for each, backlog_us in zip(buckets, backlogs, strict=True)
-        ]
-        if not (take and all(each.admitted for each in found)):
-            return found
-        for position, each in enumerate(buckets):
-            backlog_us = max(0, backlogs[position] + cost * each.quota.unit_us)
-            self._put(each.key, now_us + backlog_us)
-            found[position] = each.quota.verdict(backlog_us)
-        return found
+        found = []
+        for key, quota in buckets:
+            before_us = max(0, self._empty_us.get(key, 0) - now_us)
+            after_us = before_us + cost * quota.unit_us
+            if not take or after_us > quota.burst_us:
+                return [self._asked(each, now_us, cost) for each in buckets]
+            found.append((key, quota, max(0, after_us)))
+        for key, _, after_us in found:
+            self._put(key, now_us + after_us)
+        return [quota.verdict(after_us) for _, quota, after_us in found]
 
     def note(self, bucket: Bucket, backlog_us: int) -> None:
         """Takes over what is known of a bucket from elsewhere."""
         self._put(bucket.key, _now_us() + backlog_us)
+
+    def _asked(self, bucket: Bucket, now_us: int, cost: int) -> Verdict:
+        backlog_us = max(0, self._empty_us.get(bucket.key, 0) - now_us)
+        return bucket.quota.verdict(backlog_us, cost)
 
     def _put(self, key: str, empty_us: int) -> None:
         self._empty_us[key] = empty_us

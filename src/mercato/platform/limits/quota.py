@@ -42,10 +42,15 @@ class Quota:
         """How long a unit stays in the bucket, in microseconds."""
         return max(1, round(self.period_s * MICRO / self.count))
 
+    @cached_property
+    def burst_us(self) -> int:
+        """How much a full bucket has to drain, in microseconds."""
+        return self.burst * self.unit_us
+
     def verdict(self, backlog_us: int, cost: int = 0) -> "Verdict":
         """Returns what a bucket that drains in `backlog_us` says to `cost` more units."""
         unit_us = self.unit_us
-        room_us = self.burst * unit_us - backlog_us
+        room_us = self.burst_us - backlog_us
         wait_us = max(0, cost * unit_us - room_us)
         remaining = max(0, room_us // unit_us)
         return Verdict(self, not wait_us, remaining, backlog_us / MICRO, wait_us / MICRO)

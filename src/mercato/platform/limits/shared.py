@@ -102,6 +102,15 @@ class Limiter:
         """
         return await self._decide(_Wish(buckets, cost, take))
 
+    def refused(self, buckets: Sequence[Bucket]) -> list[Verdict] | None:
+        """Returns what the buckets say, if one of them is known to have no room; asks nobody.
+
+        It is for buckets that nobody gives back to: what others take of them only fills them
+        more, so that they have room when time has drained what is known here, and not before.
+        """
+        known = self._local.spend(buckets, take=False)
+        return None if all(each.admitted for each in known) else known
+
     async def _decided(self, wishes: list[_Wish]) -> list[list[Verdict]]:
         if self._resting():
             return [self._alone(wish) for wish in wishes]

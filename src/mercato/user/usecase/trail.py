@@ -91,7 +91,7 @@ class Trail:
         )
         if kind in FOLDED:
             self._folded.add(
-                event, event.likeness, coarse=lambda: (event.anonymous(), (event.kind,))
+                event.likeness, lambda: event, coarse_key=(kind,), coarse=SecurityEvent.anonymous
             )
         else:
             await self.keep([event])
