@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET
 
 from mercato.gateway.catalogue import Catalogue, Page
+from mercato.gateway.listings import Listed
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.product_shapes import (
     IfMatch,
@@ -21,7 +22,7 @@ from mercato.gateway.product_shapes import (
     StockChange,
     StockHeaders,
 )
-from mercato.gateway.reply import Reply, reply
+from mercato.gateway.reply import Reply, encode, reply
 from mercato.gateway.shapes import (
     ById,
     amount_of,
@@ -37,7 +38,7 @@ class Inventory:
     def __init__(self, channels: Channels, channel: grpc.aio.Channel) -> None:
         self._channels = channels
         self._inventory = inventory_pb2_grpc.InventoryServiceStub(channel)
-        self.catalogue = Catalogue(channels, self._inventory, _page)
+        self.catalogue = Catalogue(channels, self._inventory, _page, self._listed)
 
     @operation("GET", "/api/inventory", Who.ANYONE, Products)
     async def browse(self, query: ProductListing) -> Reply:
@@ -45,11 +46,7 @@ class Inventory:
 
         By category, by text, sorted and in pages.
         """
-        request = inventory_pb2.ListProductsRequest(**msgspec.structs.asdict(query))
-        found = await self._channels.call(self._inventory.ListProducts, request)
-        products = [_product(each) for each in found.products]
-        answer = Products(products, query.page, query.limit, found.total)
-        return reply(answer, cache_control="no-cache")
+        return await self.catalogue.lists.page(query)
 
     @operation(
         "GET", "/api/inventory/{id}", Who.ANYONE, Product, refusals=[304], answers_with=["ETag"]
@@ -57,9 +54,7 @@ class Inventory:
     async def get(self, path: ById, headers: IfNoneMatch) -> Reply:
         """Read a product."""
         page = await self.catalogue.page(path.id.lower())
-        if headers.tags and _matches(headers.tags, page.etag):
-            return Reply(b"", 304, etag=page.etag, cache_control="no-cache")
-        return _shown(page)
+        return page.answer(headers.tags)
 
     @operation(
         "POST", "/api/inventory", Who.ADMIN, Product,
@@ -71,7 +66,7 @@ class Inventory:
         product = await self._channels.call(
             self._inventory.CreateProduct, request, speaks_for=caller
         )
-        return _shown(self.catalogue.know(product), 201, location=f"/api/inventory/{product.id}")
+        return _shown(self.catalogue.wrote(product), 201, location=f"/api/inventory/{product.id}")
 
     @operation(
         "PUT", "/api/inventory/{id}", Who.ADMIN, Product,
@@ -134,7 +129,14 @@ class Inventory:
             idempotency_key=headers.key or "",
         )  # fmt: skip
         product = await self._channels.call(self._inventory.AdjustStock, request, speaks_for=caller)
-        return _shown(self.catalogue.know(product))
+        return _shown(self.catalogue.wrote(product))
+
+    async def _listed(self, query: ProductListing) -> Listed:
+        request = inventory_pb2.ListProductsRequest(**msgspec.structs.asdict(query))
+        found = await self._channels.call(self._inventory.ListProducts, request)
+        products = [_product(each) for each in found.products]
+        body = encode(Products(products, query.page, query.limit, found.total))
+        return Listed(body, frozenset(each.id for each in products))
 
     async def _update(
         self, caller: Caller, path: ById, headers: IfMatch,
@@ -146,7 +148,7 @@ class Inventory:
         product = await self._channels.call(
             self._inventory.UpdateProduct, request, speaks_for=caller
         )
-        return _shown(self.catalogue.know(product))
+        return _shown(self.catalogue.wrote(product))
 
 
 def _given(body: msgspec.Struct) -> dict[str, Any]:
@@ -172,9 +174,3 @@ def _page(product: inventory_pb2.Product) -> Page:
 
 def _shown(page: Page, status: int = 200, **headers: str) -> Reply:
     return Reply(page.body, status, etag=page.etag, cache_control="no-cache", **headers)
-
-
-def _matches(tags: str, etag: str) -> bool:
-    """Tells whether an If-None-Match names `etag`, by the weak comparison (RFC 9110 13.1.2)."""
-    named = (tag.strip().removeprefix("W/") for tag in tags.split(","))
-    return any(tag in ("*", etag) for tag in named)

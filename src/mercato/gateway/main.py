@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 
 from mercato.events import ProductChanged
 from mercato.gateway import account, docs, oauth
+from mercato.gateway.catalogue import Catalogue
 from mercato.gateway.client import Proxies
 from mercato.gateway.cors import Cors
 from mercato.gateway.edge import Edge
@@ -28,6 +29,7 @@ from mercato.gateway.security import Security
 from mercato.gateway.server import bound, serve
 from mercato.gateway.sessions import Sessions
 from mercato.gateway.settings import GatewaySettings
+from mercato.gateway.shortcut import Shortcut
 from mercato.gateway.tls import Certificate
 from mercato.gateway.trail import Reporter, Watch
 from mercato.gateway.users import Users
@@ -81,12 +83,12 @@ async def gateway(
         reporter = Reporter(channels, SecurityServiceStub(user))
         stack.push_async_callback(reporter.flush)
         limits = await stack.enter_async_context(Limits.open(settings))
-        door, pages = Door(tokens, settings.currency, limits), account.routes(channels, user)
-        pages += oauth.routes(channels, user, tokens, settings)
-        app = Watch(Limited(_app(door, resources, pages), limits), reporter)
+        pages = account.routes(channels, user) + oauth.routes(channels, user, tokens, settings)
+        app = routed(Door(tokens, settings.currency, limits), resources, pages)
+        edge = layered(app, inventory.catalogue, limits, reporter, settings)
         yield (
             listening.getsockname()[1],
-            _served(_edge(app, settings), listening, readiness, settings, certificate),
+            _served(edge, listening, readiness, settings, certificate),
             *([certificate.renew()] if certificate else []),
             revocations.follow(channels, user),
             bus.watch(ProductChanged.subject, inventory.catalogue.changed),
@@ -108,10 +110,18 @@ def _served(
     )  # fmt: skip
 
 
-def _edge(app: ASGIApp, settings: GatewaySettings) -> Edge:
+def layered(
+    app: ASGIApp,
+    catalogue: Catalogue,
+    limits: Limits,
+    reporter: Reporter,
+    settings: GatewaySettings,
+) -> Edge:
+    """Returns `app` behind all that a request passes on its way, the edge first."""
     https = bool(settings.tls_cert_file) or settings.public_url.startswith("https:")
     proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
-    return Edge(Cors(app, settings.cors_origins), proxies, https=https)
+    near = Shortcut(Watch(Limited(app, limits), reporter), catalogue, limits)
+    return Edge(Cors(near, settings.cors_origins), proxies, https=https)
 
 
 def _peers(s: GatewaySettings) -> Sequence[tuple[str, str]]:
@@ -121,7 +131,8 @@ def _peers(s: GatewaySettings) -> Sequence[tuple[str, str]]:
     )  # fmt: skip
 
 
-def _app(door: Door, resources: list[object], pages: list[HTTPRouteHandler]) -> Litestar:
+def routed(door: Door, resources: list[object], pages: list[HTTPRouteHandler]) -> Litestar:
+    """Returns the application: a route for every operation of `resources`, and `pages`."""
     return Litestar(
         route_handlers=[
             *(route for resource in resources for route in door.routes(resource)),
