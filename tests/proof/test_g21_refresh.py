@@ -10,7 +10,7 @@ import pytest
 
 from mercato.gateway.settings import GatewaySettings
 from mercato.platform.settings import load
-from mercato.user.model import GRACE
+from mercato.user.model.session import GRACE
 from tests.gateway.conftest import served
 from tests.proof.figures import Figures, sized
 from tests.story.shop import PASSWORD, Shop

@@ -9,20 +9,22 @@ from mercato.kernel.client import Client
 from mercato.platform.limits import Bucket, Local, Quota
 from mercato.platform.sealing import Sealer
 from mercato.user.authenticators import Authenticators
-from mercato.user.model import (
-    Kind,
-    Letter,
-    LinkKey,
-    PasswordRules,
+from mercato.user.model.account import (
     Profile,
-    Template,
     User,
     UserNotFound,
     normal_email,
     taken,
     username_key,
 )
-from mercato.user.usecase import Accounts, Attempts, Recovery, SecondFactors
+from mercato.user.model.letters import Letter, Template
+from mercato.user.model.links import LinkKey
+from mercato.user.model.password_rules import PasswordRules
+from mercato.user.model.trail import Kind
+from mercato.user.usecase.accounts import Accounts
+from mercato.user.usecase.attempts import Attempts
+from mercato.user.usecase.recovery import Recovery
+from mercato.user.usecase.second_factor import SecondFactors
 
 SECRET = "a secret of the tests, of enough bytes"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from mercato.user.model import Session
+from mercato.user.model.session import Session
 
 
 class MemorySessions:

@@ -7,23 +7,18 @@ from typing import Any
 
 from mercato.kernel.identity import new_id
 from mercato.platform.tokens import KeyFile, Tokens, rotate
-from mercato.user.model import (
-    OPERATOR,
-    Device,
-    Profile,
-    RefreshTokens,
-    WrongCredentials,
-)
+from mercato.user.model.account import OPERATOR, Profile, WrongCredentials
 from mercato.user.model.oauth import (
     GRANTS,
     AuthorizationRequest,
     Client,
     s256,
 )
-from mercato.user.usecase import Sessions
+from mercato.user.model.session import Device, RefreshTokens
 from mercato.user.usecase.oauth import Authorizations, Clients
 from mercato.user.usecase.oauth_codes import Redemption
 from mercato.user.usecase.oauth_grants import Given, Grants, Proof, Wanted
+from mercato.user.usecase.sessions import Sessions
 from tests.user.memory_oauth import MemoryOAuth
 from tests.user.memory_sessions import MemorySessions
 

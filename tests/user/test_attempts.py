@@ -7,8 +7,9 @@ import pytest
 
 from mercato.kernel.client import Client
 from mercato.kernel.errors import Exhausted
-from mercato.user.model import OPERATOR, WrongCredentials
-from mercato.user.usecase import Registration, TooManyAttempts
+from mercato.user.model.account import OPERATOR, WrongCredentials
+from mercato.user.usecase.accounts import Registration
+from mercato.user.usecase.attempts import TooManyAttempts
 from tests.user.memory_accounts import Desk
 
 EMAIL, PASSWORD = "ada@example.com", "a good long pass phrase"

@@ -17,10 +17,10 @@ from mercato.platform.mongo import Store
 from mercato.platform.rpc import Channels
 from mercato.platform.rpc.refusals import Refused
 from mercato.platform.tokens import Tokens
-from mercato.user.model import KINDS, Kind, SecurityEvent
-from mercato.user.repository import SECURITY_EVENTS, MongoEvents
+from mercato.user.model.trail import KINDS, Kind, SecurityEvent
 from mercato.user.repository import trail as source
-from mercato.user.usecase import Search
+from mercato.user.repository.trail import SECURITY_EVENTS, MongoEvents
+from mercato.user.usecase.trail import Search
 from tests.user.conftest import ADMIN
 
 

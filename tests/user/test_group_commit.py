@@ -11,8 +11,9 @@ from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
 from mercato.platform.telemetry import GROUP_SIZE
-from mercato.user.model import EmailTaken, User, UsernameTaken, UserNotFound
-from mercato.user.repository import OUTBOX, SHAPES, USERS, MongoUsers
+from mercato.user.model.account import EmailTaken, User, UsernameTaken, UserNotFound
+from mercato.user.repository import SHAPES
+from mercato.user.repository.users import OUTBOX, USERS, MongoUsers
 
 HASH = "$argon2id$stands-in-for-one"
 

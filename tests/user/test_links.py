@@ -3,16 +3,11 @@
 import pytest
 
 from mercato.kernel.identity import Caller
-from mercato.user.model import (
-    AskedTooSoon,
-    InvalidLink,
-    LinkKey,
-    PasswordTooCommon,
-    Profile,
-    Template,
-    hash_of,
-)
-from mercato.user.usecase import Registration, Wish
+from mercato.user.model.account import Profile
+from mercato.user.model.letters import Template
+from mercato.user.model.links import AskedTooSoon, InvalidLink, LinkKey, hash_of
+from mercato.user.model.password_rules import PasswordTooCommon
+from mercato.user.usecase.accounts import Registration, Wish
 from mercato.user.usecase.recovery import AlreadyVerified
 from tests.user.memory_accounts import NOW, SECRET, Desk
 

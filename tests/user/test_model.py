@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mercato.kernel import clock
 from mercato.kernel.errors import Conflict, Stale
-from mercato.user.model import (
+from mercato.user.model.account import (
     Edit,
     EmailTaken,
     User,

@@ -9,10 +9,7 @@ from joserfc.jwk import KeySet
 
 from mercato.kernel.errors import AppError, Forbidden
 from mercato.kernel.identity import Caller, new_id
-from mercato.user.model import (
-    OPERATOR,
-    WrongCredentials,
-)
+from mercato.user.model.account import OPERATOR, WrongCredentials
 from mercato.user.model.oauth import (
     AccessDenied,
     InvalidClient,

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mercato.embedded.plan import LOGINS
-from mercato.user.model import PasswordRules, PasswordTooCommon, username_from
+from mercato.user.model.account import username_from
+from mercato.user.model.password_rules import PasswordRules, PasswordTooCommon
 from mercato.user.passwords import COMMON
 
 RULES = PasswordRules(COMMON)

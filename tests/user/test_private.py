@@ -5,16 +5,16 @@ import re
 import pytest
 
 from mercato.kernel.identity import Caller, is_id
-from mercato.user.model import (
+from mercato.user.model.account import (
     OPERATOR,
     CurrentPasswordWrong,
     EmailTaken,
     Profile,
-    Template,
     WrongCredentials,
 )
-from mercato.user.usecase import Registration, Wish
+from mercato.user.model.letters import Template
 from mercato.user.usecase import accounts as usecase
+from mercato.user.usecase.accounts import Registration, Wish
 from tests.user.memory_accounts import Desk
 
 GATEWAY = Caller("gateway", "service")

@@ -7,19 +7,17 @@ import pytest
 
 from mercato.kernel.identity import Caller
 from mercato.platform.sealing import SealBroken, Sealer
-from mercato.user.model import (
+from mercato.user.model.account import CurrentPasswordWrong, Profile, WrongCredentials
+from mercato.user.model.letters import Template
+from mercato.user.model.second_factor import (
     CodeWrong,
-    CurrentPasswordWrong,
     NoSecondFactor,
     OtpRequired,
     OtpWrong,
-    Profile,
     SecondFactorOn,
-    Template,
     TooManyCodes,
-    WrongCredentials,
 )
-from mercato.user.usecase import Registration
+from mercato.user.usecase.accounts import Registration
 from tests.user.memory_accounts import Desk
 
 GATEWAY = Caller("gateway", "service")

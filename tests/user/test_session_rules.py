@@ -7,18 +7,18 @@ import pytest
 
 from mercato.kernel.errors import Invalid
 from mercato.kernel.identity import Role, new_id
-from mercato.user.model import (
+from mercato.user.model.account import Profile
+from mercato.user.model.session import (
     ABSOLUTE,
     GRACE,
     IDLE,
     Device,
-    Profile,
     RefreshTokens,
     Session,
     SessionNotFound,
     SessionOver,
 )
-from mercato.user.usecase import Granted, Sessions
+from mercato.user.usecase.sessions import Granted, Sessions
 from tests.user.memory_sessions import MemorySessions
 
 LAPTOP, PHONE = Device("192.0.2.1", "laptop"), Device("192.0.2.2", "phone")

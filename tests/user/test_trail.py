@@ -8,9 +8,8 @@ import pytest
 
 from mercato.kernel import clock
 from mercato.kernel.client import Client
-from mercato.user.model import FOLDED, KINDS, Kind, SecurityEvent
-from mercato.user.usecase import Search, Trail
-from mercato.user.usecase.trail import DIFFERENT_MAX, LATE_MAX
+from mercato.user.model.trail import FOLDED, KINDS, Kind, SecurityEvent
+from mercato.user.usecase.trail import DIFFERENT_MAX, LATE_MAX, Search, Trail
 
 ADA, BOB = "a" * 24, "b" * 24
 

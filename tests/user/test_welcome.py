@@ -17,7 +17,7 @@ from mercato.pb.mailer_pb2_grpc import MailerServiceServicer, add_MailerServiceS
 from mercato.platform.mongo import Collection, Store
 from mercato.platform.rpc import Server
 from mercato.platform.tokens import Tokens
-from mercato.user.model import LinkKey
+from mercato.user.model.links import LinkKey
 from tests.user.conftest import Client, fresh_email, until
 
 SERVICE = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]

@@ -18,7 +18,7 @@ from mercato.kernel.clock import now, rfc3339
 from mercato.pb.security_pb2 import ListEventsRequest, SecurityEvent
 from mercato.pb.security_pb2_grpc import SecurityServiceStub
 from mercato.platform.rpc import validated
-from mercato.user.model import KINDS
+from mercato.user.model.trail import KINDS
 
 PAGE: Final = 200
 LOOK_S: Final = 2.0

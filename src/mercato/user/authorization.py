@@ -9,11 +9,14 @@ from mercato.user.repository.links import MongoLinks
 from mercato.user.repository.oauth import MongoOAuth
 from mercato.user.repository.users import MongoUsers
 from mercato.user.settings import UserSettings
-from mercato.user.usecase import Accounts, Recorder, SecondFactors, Sessions
+from mercato.user.usecase.accounts import Accounts
 from mercato.user.usecase.oauth import Authorizations, Clients
 from mercato.user.usecase.oauth_codes import Redemption
 from mercato.user.usecase.oauth_grants import Grants
+from mercato.user.usecase.second_factor import SecondFactors
+from mercato.user.usecase.sessions import Sessions
 from mercato.user.usecase.sign_in import SignIns
+from mercato.user.usecase.trail import Recorder
 
 
 def oauth_handler(

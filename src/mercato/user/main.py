@@ -27,37 +27,30 @@ from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 from mercato.user.authenticators import Authenticators
 from mercato.user.authorization import oauth_handler
-from mercato.user.handler import (
-    ALLOWED,
-    AccountHandler,
-    OAuthHandler,
-    SecurityHandler,
-    SessionHandler,
-    UserHandler,
-)
-from mercato.user.model import OPERATOR, EmailTaken, LinkKey, PasswordRules, RefreshTokens
+from mercato.user.handler import ALLOWED
+from mercato.user.handler.account import AccountHandler
+from mercato.user.handler.accounts import UserHandler
+from mercato.user.handler.oauth import OAuthHandler
+from mercato.user.handler.sessions import SessionHandler
+from mercato.user.handler.trail import SecurityHandler
+from mercato.user.model.account import OPERATOR, EmailTaken
+from mercato.user.model.links import LinkKey
+from mercato.user.model.password_rules import PasswordRules
+from mercato.user.model.session import RefreshTokens
 from mercato.user.passwords import COMMON, Passwords
 from mercato.user.peers import Post
-from mercato.user.repository import (
-    OUTBOX,
-    SHAPES,
-    MongoDevices,
-    MongoEvents,
-    MongoSessions,
-    MongoUsers,
-    RedisFailures,
-    log_event,
-)
+from mercato.user.repository import SHAPES
+from mercato.user.repository.attempts import MongoDevices, RedisFailures
+from mercato.user.repository.sessions import MongoSessions
+from mercato.user.repository.trail import MongoEvents, log_event
+from mercato.user.repository.users import OUTBOX, MongoUsers
 from mercato.user.settings import UserSettings
-from mercato.user.usecase import (
-    Accounts,
-    Attempts,
-    Recovery,
-    Registration,
-    SecondFactors,
-    Sessions,
-    Trail,
-)
+from mercato.user.usecase.accounts import Accounts, Registration
+from mercato.user.usecase.attempts import Attempts
+from mercato.user.usecase.recovery import Recovery
+from mercato.user.usecase.second_factor import SecondFactors
+from mercato.user.usecase.sessions import Sessions
+from mercato.user.usecase.trail import Trail
 
 NAME = "user"
 SERVICES = (

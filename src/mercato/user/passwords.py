@@ -17,7 +17,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from mercato.kernel.errors import Exhausted
-from mercato.user.model import normal
+from mercato.user.model.password_rules import normal
 
 # OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, two passes, one lane (about 45 ms).
 MEMORY_KIB: Final = 19 * 1024

@@ -10,7 +10,8 @@ from mercato.pb import mailer_pb2
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
 from mercato.platform.outbox import Row
 from mercato.platform.rpc import Channels
-from mercato.user.model import FORGOTTEN, LinkKey, Template
+from mercato.user.model.letters import FORGOTTEN, Template
+from mercato.user.model.links import LinkKey
 
 # The gateway's pages that links lead to.
 PAGES: Final = {

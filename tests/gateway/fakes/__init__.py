@@ -21,7 +21,7 @@ from mercato.pb import (
 )
 from mercato.platform.rpc import Server
 from mercato.platform.tokens import Tokens
-from mercato.user.handler import SessionHandler
+from mercato.user.handler.sessions import SessionHandler
 from tests.gateway.fakes.inventory import FakeInventory
 from tests.gateway.fakes.mailer import FakeMailer
 from tests.gateway.fakes.orders import FakeOrders

@@ -6,8 +6,9 @@ from datetime import datetime
 from mercato.kernel import clock
 from mercato.pb import user_pb2
 from mercato.platform.tokens import Tokens
-from mercato.user.model import Profile, RefreshTokens
-from mercato.user.usecase import Sessions
+from mercato.user.model.account import Profile
+from mercato.user.model.session import RefreshTokens
+from mercato.user.usecase.sessions import Sessions
 from tests.user.memory_sessions import MemorySessions
 
 

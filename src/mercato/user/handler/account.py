@@ -6,7 +6,8 @@ from mercato.kernel.identity import Party
 from mercato.pb import account_pb2 as pb
 from mercato.pb.account_pb2_grpc import AccountServiceServicer
 from mercato.platform.rpc import caller
-from mercato.user.usecase import Recovery, SecondFactors
+from mercato.user.usecase.recovery import Recovery
+from mercato.user.usecase.second_factor import SecondFactors
 
 _ANYBODY: Final[frozenset[Party]] = frozenset(("customer", "admin", "gateway"))
 _USERS: Final[frozenset[Party]] = frozenset(("customer", "admin"))

@@ -7,8 +7,9 @@ from mercato.kernel.identity import Party
 from mercato.pb import user_pb2 as pb
 from mercato.pb.user_pb2_grpc import UserServiceServicer
 from mercato.platform.rpc import caller, client_of_call
-from mercato.user.model import Profile, UserRole
-from mercato.user.usecase import Accounts, Registration, Sessions, Wish
+from mercato.user.model.account import Profile, UserRole
+from mercato.user.usecase.accounts import Accounts, Registration, Wish
+from mercato.user.usecase.sessions import Sessions
 
 _ANYBODY: Final[frozenset[Party]] = frozenset(("customer", "admin", "gateway"))
 

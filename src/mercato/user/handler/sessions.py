@@ -8,8 +8,8 @@ from mercato.kernel.identity import Party
 from mercato.pb import session_pb2 as pb
 from mercato.pb.session_pb2_grpc import SessionServiceServicer
 from mercato.platform.rpc import caller, client_of_call
-from mercato.user.model import Session
-from mercato.user.usecase import Sessions
+from mercato.user.model.session import Session
+from mercato.user.usecase.sessions import Sessions
 
 _SIGNED_IN: Final[frozenset[Party]] = frozenset(("customer", "admin"))
 ALLOWED: Final[dict[str, frozenset[Party]]] = {

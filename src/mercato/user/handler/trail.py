@@ -9,8 +9,8 @@ from mercato.kernel.errors import Invalid, Violation
 from mercato.kernel.identity import Party
 from mercato.pb import security_pb2 as pb
 from mercato.pb.security_pb2_grpc import SecurityServiceServicer
-from mercato.user.model import Kind, SecurityEvent
-from mercato.user.usecase import Search, Trail
+from mercato.user.model.trail import Kind, SecurityEvent
+from mercato.user.usecase.trail import Search, Trail
 
 ALLOWED: Final[dict[str, frozenset[Party]]] = {
     "RecordEvents": frozenset(("gateway", "cli")),

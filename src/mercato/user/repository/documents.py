@@ -9,15 +9,10 @@ from bson import ObjectId
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Document
 from mercato.platform.outbox import Row
-from mercato.user.model import (
-    Factor,
-    Link,
-    Profile,
-    Purpose,
-    Template,
-    User,
-    username_key,
-)
+from mercato.user.model.account import Profile, User, username_key
+from mercato.user.model.letters import Template
+from mercato.user.model.links import Link, Purpose
+from mercato.user.model.second_factor import Factor
 
 _TEXT: Final = {"bsonType": "string"}
 _NUMBER: Final = {"bsonType": ["int", "long"], "minimum": 0}

@@ -12,7 +12,7 @@ from pymongo import IndexModel
 
 from mercato.platform.fold import Fold
 from mercato.platform.mongo import Document, Shape, Store
-from mercato.user.model import Device, Session
+from mercato.user.model.session import Device, Session
 
 SESSIONS: Final = "sessions"
 # What has ended or run out stays so long, for gateways that were cut off.

@@ -13,8 +13,8 @@ from pymongo import IndexModel
 from pymongo.errors import BulkWriteError
 
 from mercato.platform.mongo import Document, Shape, Store
-from mercato.user.model import KINDS, SecurityEvent
-from mercato.user.usecase import Search
+from mercato.user.model.trail import KINDS, SecurityEvent
+from mercato.user.usecase.trail import Search
 
 SECURITY_EVENTS: Final = "security_events"
 

@@ -17,8 +17,7 @@ from mercato.platform.cache import Cache
 from mercato.platform.fold import Fold
 from mercato.platform.mongo import Document, Session, Shape, Store
 from mercato.platform.outbox import Outbox, Row
-from mercato.user.model import (
-    FORGOTTEN,
+from mercato.user.model.account import (
     Profile,
     User,
     UserNotFound,
@@ -26,6 +25,7 @@ from mercato.user.model import (
     taken,
     username_key,
 )
+from mercato.user.model.letters import FORGOTTEN
 from mercato.user.repository.documents import (
     FIELDS,
     PROFILE,

@@ -10,18 +10,13 @@ from typing import Final, Protocol
 
 from mercato.kernel.errors import Forbidden, Invalid, Violation
 from mercato.kernel.identity import Caller
-from mercato.user.model import (
+from mercato.user.model.account import (
     OPERATOR,
     USERNAME_FALLBACK,
-    AskedTooSoon,
     CurrentPasswordWrong,
     Edit,
     EmailTaken,
-    LinkKey,
-    PasswordRules,
     Profile,
-    Purpose,
-    Template,
     User,
     UsernameTaken,
     UserNotFound,
@@ -32,6 +27,9 @@ from mercato.user.model import (
     taken,
     username_from,
 )
+from mercato.user.model.letters import Template
+from mercato.user.model.links import AskedTooSoon, LinkKey, Purpose
+from mercato.user.model.password_rules import PasswordRules
 from mercato.user.usecase.attempts import Attempts
 from mercato.user.usecase.second_factor import SecondFactors
 from mercato.user.usecase.trail import Recorder

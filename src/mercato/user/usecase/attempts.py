@@ -13,7 +13,7 @@ from typing import Protocol
 
 from mercato.kernel.client import Client
 from mercato.kernel.errors import Exhausted
-from mercato.user.model import Profile, WrongCredentials, normal_email, username_key
+from mercato.user.model.account import Profile, WrongCredentials, normal_email, username_key
 from mercato.user.usecase.trail import Recorder
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mercato.kernel.errors import Forbidden, Invalid, NotFound
 from mercato.kernel.identity import Caller
-from mercato.user.model import OPERATOR, Profile
+from mercato.user.model.account import OPERATOR, Profile
 from mercato.user.model.oauth import (
     AccessDenied,
     AuthorizationRequest,

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from mercato.user.model import Device, Profile, SessionNotFound
+from mercato.user.model.account import Profile
 from mercato.user.model.oauth import InvalidGrant
 from mercato.user.model.oauth_codes import Code
+from mercato.user.model.session import Device, SessionNotFound
 from mercato.user.usecase.sessions import Granted
 
 

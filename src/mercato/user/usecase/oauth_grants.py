@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol
 
 from mercato.kernel.errors import Invalid, Unauthenticated
 from mercato.kernel.scopes import CLIENT_SCOPES
-from mercato.user.model import Device, Session, SessionNotFound, SessionOver
 from mercato.user.model.oauth import (
     CODE,
     OWN,
@@ -22,6 +21,7 @@ from mercato.user.model.oauth import (
     at_hash,
 )
 from mercato.user.model.oauth_codes import Code
+from mercato.user.model.session import Device, Session, SessionNotFound, SessionOver
 from mercato.user.usecase.oauth import Clients
 from mercato.user.usecase.oauth_codes import Redemption
 from mercato.user.usecase.sessions import Granted

@@ -7,16 +7,9 @@ from typing import Protocol
 
 from mercato.kernel.errors import Conflict
 from mercato.kernel.identity import Caller
-from mercato.user.model import (
-    AskedTooSoon,
-    LinkKey,
-    PasswordRules,
-    Purpose,
-    User,
-    hash_of,
-    invalid_link,
-    normal_email,
-)
+from mercato.user.model.account import User, normal_email
+from mercato.user.model.links import AskedTooSoon, LinkKey, Purpose, hash_of, invalid_link
+from mercato.user.model.password_rules import PasswordRules
 from mercato.user.usecase.accounts import Passwords, Sessions
 from mercato.user.usecase.trail import Recorder
 

@@ -6,19 +6,18 @@ from typing import Final, Protocol
 
 from mercato.kernel.errors import Violation
 from mercato.kernel.identity import Caller
-from mercato.user.model import (
-    CurrentPasswordWrong,
-    Kind,
+from mercato.user.model.account import CurrentPasswordWrong, User
+from mercato.user.model.links import hash_of
+from mercato.user.model.second_factor import (
     OtpRequired,
     OtpWrong,
     Proof,
     TooManyCodes,
-    User,
     as_shown,
     code_wrong,
-    hash_of,
     recovery_codes,
 )
+from mercato.user.model.trail import Kind
 from mercato.user.usecase.trail import Recorder
 
 # What the trail has of wrong codes, beside those of wrong passwords.

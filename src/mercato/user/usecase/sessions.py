@@ -7,9 +7,9 @@ from typing import Final, Protocol
 
 from mercato.kernel.errors import Conflict, Invalid, Violation
 from mercato.kernel.identity import Role
-from mercato.user.model import (
+from mercato.user.model.account import Profile
+from mercato.user.model.session import (
     Device,
-    Profile,
     RefreshToken,
     RefreshTokens,
     Session,

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Protocol
 
 from mercato.kernel.identity import Caller
-from mercato.user.model import OPERATOR, Device, Profile, User
+from mercato.user.model.account import OPERATOR, Profile, User
 from mercato.user.model.oauth import InvalidGrant, proves
 from mercato.user.model.oauth_codes import Code
+from mercato.user.model.session import Device
 from mercato.user.model.sign_in import (
     AccountNotVerified,
     Attempt,
