@@ -86,11 +86,11 @@ async def main() -> None:
         outbox = Outbox(store[OUTBOX])
         links = LinkKey(settings.jwt_secret)
         trail = Trail(MongoEvents(store), clock.now, log_event, client_of_call)
-        secret = settings.jwt_secret
-        attempts = Attempts(failures, MongoDevices(store), trail, client_of_call, secret)
+        attempts = Attempts(
+            failures, MongoDevices(store), trail, client_of_call, settings.jwt_secret
+        )
         users = MongoUsers(store, outbox, cache)
-        sessions = _sessions(settings, store, users, tokens, trail)
-        verbs = _verbs(settings, store, users, links, sessions, trail, attempts, tokens)
+        verbs = _verbs(settings, store, users, links, trail, attempts, tokens)
         await until_ready("mongo", partial(_make_demo_accounts, verbs.accounts, settings))
         site = settings.public_url or PUBLIC_URL
         post = Post(MailerServiceStub(mailer), channels, links, site, verbs.recovery.answer)
@@ -124,24 +124,18 @@ async def _failures(settings: UserSettings) -> AsyncIterator[RedisFailures]:
         yield RedisFailures(limiter, quota)
 
 
-def _sessions(
-    settings: UserSettings, store: Store, users: MongoUsers, tokens: Tokens, trail: Trail
-) -> Sessions:
-    refreshing = RefreshTokens(settings.jwt_secret)
-    return Sessions(MongoSessions(store), users, tokens, refreshing, trail, clock.now)
-
-
 def _verbs(
     settings: UserSettings,
     store: Store,
     users: MongoUsers,
     links: LinkKey,
-    sessions: Sessions,
     trail: Trail,
     attempts: Attempts,
     tokens: Tokens,
 ) -> Verbs:
     passwords, rules = Passwords(), PasswordRules(COMMON)
+    refreshing = RefreshTokens(settings.jwt_secret)
+    sessions = Sessions(MongoSessions(store), users, tokens, refreshing, trail, clock.now)
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
     factors = SecondFactors(users, passwords, authenticators, trail, clock.now)
     accounts = Accounts(

@@ -10,7 +10,7 @@ from mercato.pb.oauth_pb2_grpc import OAuthServiceServicer
 from mercato.platform.rpc import caller, client_of_call
 from mercato.user.model.oauth import AuthorizationRequest, Client
 from mercato.user.usecase.oauth import Authorizations, Clients
-from mercato.user.usecase.oauth_grants import Given, Grants, Proof, Wanted
+from mercato.user.usecase.oauth_grants import Given, Grants, Proof, Wanted, given
 from mercato.user.usecase.sign_in import SignIns
 
 _OPERATORS: Final = ("AddOAuthClient", "ListOAuthClients", "RemoveOAuthClient")
@@ -118,10 +118,7 @@ class OAuthHandler(OAuthServiceServicer):
         granted = await self._sign_ins.exchange(
             request.code, request.code_verifier, request.second_factor, client_of_call()
         )
-        return pb.GrantResponse(
-            access_token=granted.access_token, expires_in=granted.expires_in,
-            refresh_token=granted.refresh_token, refresh_expires_in=granted.refresh_expires_in,
-        )  # fmt: skip
+        return _granted(given(granted))
 
 
 def _asked(request: pb.AuthorizationRequest) -> AuthorizationRequest:
@@ -135,11 +132,11 @@ def _proof(request: pb.GrantRequest | pb.ClientTokenRequest) -> Proof:
     return Proof(request.client.client_id, request.client.client_secret)
 
 
-def _granted(given: Given) -> pb.GrantResponse:
+def _granted(told: Given) -> pb.GrantResponse:
     return pb.GrantResponse(
-        access_token=given.access_token, expires_in=given.expires_in,
-        refresh_token=given.refresh_token, refresh_expires_in=given.refresh_expires_in,
-        scope=" ".join(sorted(given.scopes)), id_token=given.id_token,
+        access_token=told.access_token, expires_in=told.expires_in,
+        refresh_token=told.refresh_token, refresh_expires_in=told.refresh_expires_in,
+        scope=" ".join(sorted(told.scopes)), id_token=told.id_token,
     )  # fmt: skip
 
 

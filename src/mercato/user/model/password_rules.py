@@ -7,7 +7,6 @@ from typing import Final
 
 from mercato.kernel.errors import Invalid, Violation
 
-LENGTH_MIN: Final = 8
 _WORD_LENGTH_MIN: Final = 4
 _DECORATION_MAX: Final = 4  # characters around a common password that make it no better: `!`, 2026
 _NO_LETTER: Final = re.compile(r"[\W\d_]+")

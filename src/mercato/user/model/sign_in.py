@@ -3,12 +3,9 @@
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Final
 
 from mercato.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from mercato.user.model.oauth import s256, unpadded
-
-PROVIDER_NAME: Final = "[a-z][a-z0-9-]{0,31}"
 
 
 class ProviderNotFound(NotFound):

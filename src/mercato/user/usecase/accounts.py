@@ -13,7 +13,6 @@ from mercato.kernel.identity import Caller
 from mercato.user.model.account import (
     OPERATOR,
     USERNAME_FALLBACK,
-    CurrentPasswordWrong,
     Edit,
     EmailTaken,
     Profile,
@@ -31,7 +30,7 @@ from mercato.user.model.letters import Template
 from mercato.user.model.links import AskedTooSoon, LinkKey, Purpose
 from mercato.user.model.password_rules import PasswordRules
 from mercato.user.usecase.attempts import Attempts
-from mercato.user.usecase.second_factor import SecondFactors
+from mercato.user.usecase.second_factor import SecondFactors, insist_on_password
 from mercato.user.usecase.trail import Recorder
 
 # A private registration is answered after so long, whatever it found.
@@ -232,7 +231,9 @@ class Accounts:
         user = await self._users.get(user_id)
         delicate = wish.password is not None or (self._private and wish.email is not None)
         if delicate and asking.id == user_id:
-            proven_hash = await self._proven(user, wish.current_password)
+            proven_hash = await insist_on_password(
+                self._passwords, user, wish.current_password, "current_password"
+            )
         if wish.password is not None:
             about = (user.profile.email, user.profile.username, wish.email, wish.username)
             self._rules.check(wish.password, *(each for each in about if each))
@@ -271,14 +272,3 @@ class Accounts:
             return replace(edit, late=True)
         await self._tell_owner(known)
         return replace(edit, email=None, ticket=None)
-
-    async def _proven(self, user: User, current_password: str | None) -> str:
-        """Returns the hash that `current_password` fits; raises CurrentPasswordWrong."""
-        right = False
-        if current_password is not None:
-            right, _ = await self._passwords.check(current_password, user.password_hash)
-        if not right:
-            detail = "must be your present password"
-            violation = Violation("current_password", detail)
-            raise CurrentPasswordWrong(f"current_password {detail}", [violation])
-        return user.password_hash

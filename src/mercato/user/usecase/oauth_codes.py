@@ -1,15 +1,14 @@
 """A code becomes a session, once; a second use ends what the first one gave (RFC 9700, 2.1.1)."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from mercato.user.model.account import Profile
 from mercato.user.model.oauth import InvalidGrant
 from mercato.user.model.oauth_codes import Code
 from mercato.user.model.session import Device, SessionNotFound
-from mercato.user.usecase.sessions import Granted
+from mercato.user.usecase.sessions import Granted, People, Sessions
 
 
 class Codes(Protocol):
@@ -22,23 +21,11 @@ class Codes(Protocol):
         ...
 
 
-class Opening(Protocol):
-    async def open(
-        self, profile: Profile, device: Device, *, client_id: str = "", scopes: Sequence[str] = ()
-    ) -> Granted: ...
-
-    async def end(self, session_id: str, user_id: str) -> None: ...
-
-
-class People(Protocol):
-    async def profiles(self, ids: Sequence[str]) -> Mapping[str, Profile]: ...
-
-
 class Redemption:
     """Opens the sessions that codes stand for."""
 
     def __init__(
-        self, codes: Codes, sessions: Opening, people: People, clock: Callable[[], datetime]
+        self, codes: Codes, sessions: Sessions, people: People, clock: Callable[[], datetime]
     ) -> None:
         self._codes = codes
         self._sessions = sessions

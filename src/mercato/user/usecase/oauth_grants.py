@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -21,10 +21,10 @@ from mercato.user.model.oauth import (
     at_hash,
 )
 from mercato.user.model.oauth_codes import Code
-from mercato.user.model.session import Device, Session, SessionNotFound, SessionOver
+from mercato.user.model.session import Device, SessionNotFound, SessionOver
 from mercato.user.usecase.oauth import Clients
 from mercato.user.usecase.oauth_codes import Redemption
-from mercato.user.usecase.sessions import Granted
+from mercato.user.usecase.sessions import Granted, Sessions
 
 ID_TOKEN_TTL_S: Final = 900
 
@@ -59,18 +59,6 @@ class Given:
     refresh_token: str = field(default="", repr=False)
     refresh_expires_in: int = 0
     id_token: str = field(default="", repr=False)
-
-
-class Sessions(Protocol):
-    async def refresh(
-        self, text: str, device: Device, *, client_id: str = "", scopes: Collection[str] = ()
-    ) -> Granted: ...
-
-    async def end(self, session_id: str, user_id: str) -> None: ...
-
-    async def by_token(self, text: str, *, client_id: str = "") -> Session: ...
-
-    async def living(self, session_id: str) -> bool: ...
 
 
 class Mint(Protocol):
@@ -131,7 +119,7 @@ class Grants:
         id_token = self._id_token(client, granted, code)
         # a refresh token is for those who asked to work while the user is away
         away = "offline_access" in code.scopes and REFRESH in client.grants
-        return _given(granted, refreshable=away, id_token=id_token)
+        return given(granted, refreshable=away, id_token=id_token)
 
     async def _by_refresh(self, client: Client, wanted: Wanted, device: Device) -> Given:
         scopes = client.allowed(wanted.scope) if wanted.scope else ()
@@ -143,7 +131,7 @@ class Grants:
             raise InvalidGrant(refusal.detail) from None
         except Invalid as refusal:
             raise InvalidScope(refusal.detail) from None
-        return _given(granted, refreshable=True)
+        return given(granted)
 
     async def _own(self, client: Client, wanted: Wanted, device: Device) -> Given:
         mine = " ".join(client.scopes & CLIENT_SCOPES)
@@ -207,10 +195,10 @@ class Grants:
         return {**claims, "token_type": "Bearer"} if claims.get("client_id") == client.id else {}
 
 
-def _given(granted: Granted, *, refreshable: bool, id_token: str = "") -> Given:
-    given = Given(granted.access_token, granted.expires_in, granted.scopes, id_token=id_token)
-    if not refreshable:
-        return given
-    return replace(
-        given, refresh_token=granted.refresh_token, refresh_expires_in=granted.refresh_expires_in
-    )
+def given(granted: Granted, *, refreshable: bool = True, id_token: str = "") -> Given:
+    """Returns what a client, or a front end of ours, gets of a session."""
+    return Given(
+        granted.access_token, granted.expires_in, granted.scopes,
+        granted.refresh_token if refreshable else "",
+        granted.refresh_expires_in if refreshable else 0, id_token,
+    )  # fmt: skip

@@ -19,8 +19,6 @@ class AlreadyVerified(Conflict):
 
 
 class Users(Protocol):
-    async def get(self, user_id: str) -> User: ...
-
     async def by_login(self, login: str) -> User | None: ...
 
     async def by_link(self, token_hash: str) -> User | None:

@@ -84,7 +84,7 @@ class SecondFactors:
         Raises CurrentPasswordWrong, SecondFactorOn.
         """
         user = await self._users.get(asking.id)
-        await self._check(user, password)
+        await insist_on_password(self._passwords, user, password, "password")
         secret, sealed = self._authenticators.new(asking.id)
         await self._users.update(asking.id, lambda user: user.begin_factor(sealed))
         return secret, self._authenticators.uri(secret, user.profile.email)
@@ -111,7 +111,7 @@ class SecondFactors:
         Raises CurrentPasswordWrong, CodeWrong, NoSecondFactor, TooManyCodes.
         """
         user = await self._users.get(asking.id)
-        await self._check(user, password)
+        await insist_on_password(self._passwords, user, password, "password")
         await self._insist(user, code, User.end_factor)
         await self._record("totp.disabled", asking)
 
@@ -137,14 +137,18 @@ class SecondFactors:
             raise
         return holds
 
-    async def _check(self, user: User, password: str) -> None:
-        right, _ = await self._passwords.check(password, user.password_hash)
-        if not right:
-            detail = "must be your present password"
-            raise CurrentPasswordWrong(f"password {detail}", [Violation("password", detail)])
-
     async def _record(self, kind: Kind, asking: Caller) -> None:
         await self._trail.record(kind, user_id=asking.id, actor=str(asking))
 
 
 Verb = Callable[[User, Proof, datetime], bool]
+
+
+async def insist_on_password(
+    passwords: Passwords, user: User, given: str | None, field: str
+) -> str:
+    """Returns the hash that `given`, sent as `field`, fits; raises CurrentPasswordWrong."""
+    if given is None or not (await passwords.check(given, user.password_hash))[0]:
+        detail = "must be your present password"
+        raise CurrentPasswordWrong(f"{field} {detail}", [Violation(field, detail)])
+    return user.password_hash

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from mercato.kernel.identity import Caller
-from mercato.user.model.account import OPERATOR, Profile, User
+from mercato.user.model.account import OPERATOR
 from mercato.user.model.oauth import InvalidGrant, proves
 from mercato.user.model.oauth_codes import Code
 from mercato.user.model.session import Device
@@ -17,8 +16,9 @@ from mercato.user.model.sign_in import (
     Identity,
     ProviderNotFound,
 )
-from mercato.user.usecase.accounts import Registration
+from mercato.user.usecase.accounts import Accounts, Registration, Users
 from mercato.user.usecase.oauth_codes import Redemption
+from mercato.user.usecase.second_factor import SecondFactors
 from mercato.user.usecase.sessions import Granted
 
 
@@ -34,22 +34,6 @@ class Links(Protocol):
     async def user_of(self, identity: Identity) -> str | None: ...
 
     async def link(self, identity: Identity, user_id: str, at: datetime) -> None: ...
-
-
-class Users(Protocol):
-    async def get(self, user_id: str) -> User: ...
-
-    async def by_login(self, login: str) -> User | None: ...
-
-
-class Registering(Protocol):
-    async def register(self, wish: Registration, asking: Caller) -> Profile: ...
-
-
-class SecondFactors(Protocol):
-    async def admit(self, user: User, otp: str) -> None:
-        """Raises OtpRequired and the like, when the account has a second factor."""
-        ...
 
 
 class Codes(Protocol):
@@ -68,7 +52,7 @@ class SignIns:
         providers: Mapping[str, Provider],
         links: Links,
         users: Users,
-        accounts: Registering,
+        accounts: Accounts,
         factors: SecondFactors,
         codes: Codes,
         redemption: Redemption,
