@@ -58,18 +58,17 @@ class SignedOut(Answer, frozen=True):
 
 
 class _Granted(Protocol):
-    """What both a sign-in and a refresh are answered."""
+    """What every way to sign in is answered, beside the token."""
 
-    token: str
     expires_in: int
     refresh_token: str
     refresh_expires_in: int
 
 
-def signed_in(granted: _Granted, message: str) -> Reply:
+def signed_in(token: str, granted: _Granted, message: str) -> Reply:
     return reply(
         SignedIn(
-            granted.token, "Bearer", granted.expires_in, message,
+            token, "Bearer", granted.expires_in, message,
             granted.refresh_token, granted.refresh_expires_in,
         )
     )  # fmt: skip
@@ -94,7 +93,7 @@ class Sessions:
         """
         request = session_pb2.RefreshSessionRequest(refresh_token=body.refresh_token)
         granted = await self._channels.call(self._sessions.RefreshSession, request)
-        return signed_in(granted, "The session goes on.")
+        return signed_in(granted.token, granted, "The session goes on.")
 
     @operation("GET", "/api/sessions", Who.USER, SessionList)
     async def list(self, caller: Caller) -> Reply:

@@ -122,7 +122,7 @@ class Users:
             otp=body.otp,
         )  # fmt: skip
         answer = await self._channels.call(self._users.AuthenticateUser, request)
-        return signed_in(answer, answer.message)
+        return signed_in(answer.token, answer, answer.message)
 
     @operation("GET", "/api/users/{id}", Who.USER, Profile)
     async def profile(self, caller: Caller, path: ByIdOrMe) -> Reply:

@@ -5,23 +5,19 @@ link's own token, which nobody can send who has not got the mail, so it needs no
 forgery (CSRF), and works in a browser that keeps no cookies.
 """
 
-import base64
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 
 import grpc
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
-from markupsafe import Markup
 
 from mercato.gateway.oauth.forms import asked, form
 from mercato.gateway.operation import AnyRequest, options
+from mercato.gateway.page import rendered
 from mercato.gateway.problems import headers_for, status_of
 from mercato.gateway.reply import Reply
 from mercato.kernel.errors import AppError
@@ -32,17 +28,6 @@ from mercato.platform.rpc import Channels
 # What a form does with its token and password.
 Use = Callable[[str, str], Awaitable[None]]
 
-_HERE: Final = Path(__file__).parent
-_STYLE: Final = (_HERE.parent / "oauth" / "page.css").read_text()
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action 'self'"
-)
-_PAGE: Final = Environment(
-    loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True,
-).get_template("page.html.j2")  # fmt: skip
 TOKEN_MAX: Final = 128
 
 
@@ -62,14 +47,13 @@ class Page:
     ) -> Reply:
         """Returns the page, with its form if there is a token."""
         told = self.told if token else ""
-        page = _PAGE.render(
-            title=self.title, problem=problem, told=self.done if done else told, token=token,
-            action=self.path, button=self.button, asks_password=self.asks_password,
-            style=Markup(_STYLE),  # noqa: S704 - our own file
-        )  # fmt: skip
+        shown = {
+            "title": self.title, "problem": problem, "told": self.done if done else told,
+            "token": token, "action": self.path, "button": self.button,
+            "asks_password": self.asks_password,
+        }  # fmt: skip
         headers = {name.replace("-", "_"): text for name, text in headers_for(status).items()}
-        headers |= {"content_security_policy": _POLICY}
-        return Reply(page.encode(), status, "text/html; charset=utf-8", **headers)
+        return rendered("account/page.html.j2", shown, status, "'self'", **headers)
 
 
 VERIFY: Final = Page(

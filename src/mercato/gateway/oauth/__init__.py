@@ -12,7 +12,7 @@ from mercato.gateway.cookies import Cookies
 from mercato.gateway.oauth.authorize import Authorize
 from mercato.gateway.oauth.metadata import OpenId, metadata
 from mercato.gateway.oauth.providers import ProviderPages, SignIns
-from mercato.gateway.oauth.token import ClientEndpoints
+from mercato.gateway.oauth.token import ClientEndpoints, answered
 from mercato.gateway.operation import AnyRequest, options
 from mercato.gateway.problems import NotConfigured
 from mercato.gateway.reply import Reply, reply
@@ -25,6 +25,7 @@ __all__ = ["resources", "routes"]
 WELL_KNOWN: Final = (
     "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
 )  # fmt: skip
+PROVIDERS: Final = "/oauth/providers/"
 KEPT_S: Final = 3600
 
 Handler = Callable[[AnyRequest], Awaitable[Reply]]
@@ -49,44 +50,27 @@ def routes(
         said = metadata(issuer, tokens.algorithms)
         return reply(said, cache_control=f"public, max-age={KEPT_S}")
 
-    signed: dict[str, dict[Method, Handler]] = {
-        "/oauth/authorize": {"GET": pages.get, "POST": pages.post},
-        "/oauth/token": {"POST": clients.token},
-        "/oauth/revoke": {"POST": clients.revoke},
-        "/oauth/introspect": {"POST": clients.introspect},
-        **{path: {"GET": about} for path in WELL_KNOWN},
-    }
-    ready = partial(_insist, tokens, issuer)
-    table = {path: _once_ready(ready, methods) for path, methods in signed.items()}
-    table["/oauth/providers/{name:str}/start"] = {"GET": providers.start}
-    table["/oauth/providers/{name:str}/callback"] = {"GET": providers.callback}
-    return [
-        *(options(path, list(methods)) for path, methods in table.items()),
-        *(_route(path, each, table[path][each]) for path in table for each in table[path]),
-    ]
-
-
-def _insist(tokens: Tokens, issuer: str) -> None:
-    """Raises NotConfigured without a name of our own, or keys to sign under it."""
-    if not tokens.algorithms or not issuer:
-        raise NotConfigured("OAuth needs PUBLIC_URL and signing keys: see `mercato keys rotate`")
-
-
-def _once_ready(
-    insist: Callable[[], None], methods: dict[Method, Handler]
-) -> dict[Method, Handler]:
-    def insisting(handler: Handler) -> Handler:
-        async def handle(request: AnyRequest) -> Reply:
-            insist()
+    def route(path: str, method: Method, handler: Handler) -> HTTPRouteHandler:
+        async def handle(request: AnyRequest) -> ASGIApp:
+            # without a name of our own, or keys to sign under it, only others can sign somebody in
+            if not (tokens.algorithms and issuer) and not path.startswith(PROVIDERS):
+                raise NotConfigured(
+                    "OAuth needs PUBLIC_URL and signing keys: see `mercato keys rotate`"
+                )
             return await handler(request)
 
-        return handle
+        return HTTPRouteHandler(path, http_method=method, status_code=200)(handle)
 
-    return {method: insisting(handler) for method, handler in methods.items()}
-
-
-def _route(path: str, method: Method, handler: Handler) -> HTTPRouteHandler:
-    async def handle(request: AnyRequest) -> ASGIApp:
-        return await handler(request)
-
-    return HTTPRouteHandler(path, http_method=method, status_code=200)(handle)
+    table: dict[str, dict[Method, Handler]] = {
+        "/oauth/authorize": {"GET": pages.get, "POST": pages.post},
+        "/oauth/token": {"POST": partial(answered, clients.token)},
+        "/oauth/revoke": {"POST": partial(answered, clients.revoke)},
+        "/oauth/introspect": {"POST": partial(answered, clients.introspect)},
+        **{path: {"GET": about} for path in WELL_KNOWN},
+        f"{PROVIDERS}{{name:str}}/start": {"GET": providers.start},
+        f"{PROVIDERS}{{name:str}}/callback": {"GET": providers.callback},
+    }
+    return [
+        *(options(path, list(methods)) for path, methods in table.items()),
+        *(route(path, each, table[path][each]) for path in table for each in table[path]),
+    ]

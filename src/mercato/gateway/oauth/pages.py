@@ -1,29 +1,12 @@
 """The pages that a user sees while a client asks for them: no script, nothing from elsewhere."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
+from mercato.gateway.page import rendered
 from mercato.gateway.reply import Reply
 from mercato.pb import oauth_pb2 as pb
-
-_HERE: Final = Path(__file__).parent
-_STYLE: Final = (_HERE / "page.css").read_text()
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
-    "frame-ancestors 'none'; form-action {form_action}"
-)
-_PAGE: Final = Environment(
-    loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-    trim_blocks=True, lstrip_blocks=True,
-).get_template("page.html.j2")  # fmt: skip
 
 
 def login(
@@ -54,13 +37,12 @@ def refusal(status: int, problem: str) -> Reply:
 def _page(
     title: str, shown: Mapping[str, Any], status: int, redirect_uri: str = "", cookie: str = ""
 ) -> Reply:
-    page = _PAGE.render({"title": title, "problem": "", **shown, "style": Markup(_STYLE)})  # noqa: S704
     # Some browsers hold what answers a form to its policy too, so the client's origin is named.
     form_action = f"'self' {_origin(redirect_uri)}" if redirect_uri else "'none'"
-    headers = {"content_security_policy": _POLICY.format(form_action=form_action)}
+    headers = {"set_cookie": cookie} if cookie else {}
     headers["referrer_policy"] = "same-origin"  # or browsers do not say whose page a form is from
-    headers |= {"set_cookie": cookie} if cookie else {}
-    return Reply(page.encode(), status, "text/html; charset=utf-8", **headers)
+    shown = {"title": title, "problem": "", **shown}
+    return rendered("oauth/page.html.j2", shown, status, form_action, **headers)
 
 
 def _origin(redirect_uri: str) -> str:

@@ -11,7 +11,7 @@ from mercato.gateway.cookies import Cookies
 from mercato.gateway.oauth.forms import asked
 from mercato.gateway.operation import AnyRequest, Who, operation
 from mercato.gateway.reply import Reply, reply
-from mercato.gateway.sessions import SignedIn
+from mercato.gateway.sessions import SignedIn, signed_in
 from mercato.gateway.shapes import Request, matching
 from mercato.kernel.errors import AppError, Invalid, Violation
 from mercato.pb import oauth_pb2 as pb
@@ -55,11 +55,7 @@ class SignIns:
             code=body.code, code_verifier=body.code_verifier, second_factor=body.otp
         )
         given = await self._channels.call(self._oauth.ExchangeSignInCode, request)
-        session = SignedIn(
-            given.access_token, "Bearer", given.expires_in, "Signed in successfully",
-            given.refresh_token, given.refresh_expires_in,
-        )  # fmt: skip
-        return reply(session)
+        return signed_in(given.access_token, given, "Signed in successfully")
 
 
 class ProviderPages:

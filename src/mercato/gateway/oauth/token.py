@@ -34,16 +34,7 @@ class ClientEndpoints:
         self._channels = channels
         self._oauth = OAuthServiceStub(channel)
 
-    async def token(self, request: AnyRequest) -> Reply:
-        return await _answered(self._token, request)
-
-    async def revoke(self, request: AnyRequest) -> Reply:
-        return await _answered(self._revoke, request)
-
-    async def introspect(self, request: AnyRequest) -> Reply:
-        return await _answered(self._introspect, request)
-
-    async def _token(self, request: AnyRequest, fields: dict[str, str]) -> Reply:
+    async def token(self, request: AnyRequest, fields: dict[str, str]) -> Reply:
         wanted = pb.GrantRequest(
             client=client_of(request, fields),
             **{name: fields.get(name, "") for name in _TOKEN_FIELDS},
@@ -59,11 +50,11 @@ class ClientEndpoints:
             told["id_token"] = given.id_token
         return reply(told, pragma="no-cache")
 
-    async def _revoke(self, request: AnyRequest, fields: dict[str, str]) -> Reply:
+    async def revoke(self, request: AnyRequest, fields: dict[str, str]) -> Reply:
         await self._channels.call(self._oauth.RevokeToken, _about_token(request, fields))
         return reply({})
 
-    async def _introspect(self, request: AnyRequest, fields: dict[str, str]) -> Reply:
+    async def introspect(self, request: AnyRequest, fields: dict[str, str]) -> Reply:
         known = await self._channels.call(
             self._oauth.IntrospectToken, _about_token(request, fields)
         )
@@ -80,7 +71,7 @@ def _about_token(request: AnyRequest, fields: dict[str, str]) -> pb.ClientTokenR
     return pb.ClientTokenRequest(client=client_of(request, fields), token=fields.get("token", ""))
 
 
-async def _answered(
+async def answered(
     endpoint: Callable[[AnyRequest, dict[str, str]], Awaitable[Reply]], request: AnyRequest
 ) -> Reply:
     """Returns the endpoint's answer, or its refusal as RFC 6749, 5.2 writes it."""
