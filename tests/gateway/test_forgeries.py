@@ -34,7 +34,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
         jwt_secret=Secret(SECRET), jwt_jwks_file=str(public), public_url="http://shop.example"
     )
     tokens = Tokens.of(settings, keys_file=str(private))
-    forger = Forger(tokens, KeyFile(private).signing(), SECRET)
+    forger = Forger(tokens, KeyFile(private).known()[-1], SECRET)
     told = {"jwt_jwks_file": str(public), "public_url": settings.public_url}
     async with (
         services(tokens) as fakes,

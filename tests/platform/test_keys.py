@@ -69,7 +69,7 @@ def minted(tokens: Tokens) -> str:
 def test_forged_tokens_are_nobodys(ring: Ring, algorithm: Algorithm) -> None:
     rotate(ring.private, ring.public, algorithm, delay_s=0)
     tokens = ring.reading()
-    key = KeyFile(ring.private).signing()
+    key = KeyFile(ring.private).known()[-1]
     forger = Forger(ring.minting(), key, SECRET)
     assert key.algorithm == algorithm
     assert tokens.caller(forger.check()).id == forger.user_id
@@ -174,7 +174,7 @@ def test_the_private_file_is_its_owners_and_the_public_one_tells_no_secret(ring:
     assert "d" in private[0]
     assert "d" not in public[0]
     assert ring.minting().published() == public
-    assert private[0]["d"] not in repr(KeyFile(ring.private).signing())
+    assert private[0]["d"] not in repr(KeyFile(ring.private).known()[-1])
 
 
 def test_one_file_without_the_other_is_no_setting(ring: Ring, tmp_path: Path) -> None:

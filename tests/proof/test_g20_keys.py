@@ -28,7 +28,7 @@ async def test_no_forged_token_is_believed_and_none_costs_more_than_five_millise
     private, _ = keys.files(shop.platform.data_dir)
     tokens = minting(shop.platform)
     secret = shop.platform.environment["JWT_SECRET"]
-    forger = Forger(tokens, KeyFile(private).signing(), secret)
+    forger = Forger(tokens, KeyFile(private).known()[-1], secret)
     forged = forger.all() | {"a service's token": forger.service}
     client = Client(shop.url)
     statuses: Counter[int] = Counter()

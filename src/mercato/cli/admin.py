@@ -30,18 +30,11 @@ def create(
     email = email or _asked("email")
     password = password or _new_password()
     wish = validated(UserRequest(email=email, password=password, role="admin"))
-    user_id = asyncio.run(_register(shop, wish))
+    made = asyncio.run(shop.call(lambda channel: UserServiceStub(channel).RegisterUser, wish))
     if json:
-        say_json({"id": user_id, "email": email, "role": "admin"})
+        say_json({"id": made.id, "email": email, "role": "admin"})
     else:
-        console.print(f"{email} is now an admin (user {user_id})", markup=False)
-
-
-async def _register(shop: Shop, wish: UserRequest) -> str:
-    channels = shop.channels()
-    async with channels.open(shop.user_service, "user") as channel:
-        answer = await channels.call(UserServiceStub(channel).RegisterUser, wish)
-    return answer.id
+        console.print(f"{email} is now an admin (user {made.id})", markup=False)
 
 
 def _new_password() -> str:

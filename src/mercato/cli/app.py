@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from cyclopts import App, Parameter
 
+from mercato.cli.ending import told
+
 COMMANDS = {
     "up": "Start the whole platform here, and keep it running until Ctrl-C.",
     "secure": "Make certificates, passwords and rights for a shop in containers.",
@@ -229,13 +231,5 @@ def main(words: Sequence[str] | None = None) -> None:
     An expected failure is told without a traceback, and is exit code 1; a wrong environment is 2,
     as a wrong option is; that no platform runs is 3.
     """
-    try:
+    with told():
         app(sys.argv[1:] if words is None else words)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as failure:
-        from mercato.cli.terminal import exit_code, explain
-
-        if not explain(failure):
-            raise
-        sys.exit(exit_code(failure))

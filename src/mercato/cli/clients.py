@@ -1,23 +1,19 @@
 """`mercato clients`: other people's programs that may ask users for something, by OAuth 2."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from cyclopts import Parameter
-from google.protobuf.message import Message
 
 from mercato.cli.shop import Shop
 from mercato.cli.terminal import DataDir, Json, console, one_line, say_json
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.kernel.scopes import SCOPES
 from mercato.pb import oauth_pb2 as pb
-from mercato.pb.oauth_pb2_grpc import OAuthServiceStub
+from mercato.pb.oauth_pb2_grpc import OAuthServiceStub as OAuth
 from mercato.platform.rpc import validated
 
 CODE_GRANTS = ("authorization_code", "refresh_token")
-
-T = TypeVar("T")
 
 
 def add(
@@ -49,7 +45,7 @@ def add(
             name=name, redirect_uris=redirect_uri, public=public, scopes=scope, grants=grant
         )
     )
-    added = asyncio.run(_called(Shop.of(data_dir), lambda stub: stub.AddOAuthClient, wish))
+    added = asyncio.run(Shop.of(data_dir).call(lambda way: OAuth(way).AddOAuthClient, wish))
     if json:
         say_json({**_shown(added.client), "secret": added.secret})
         return
@@ -62,7 +58,7 @@ def add(
 def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, json: Json = False) -> None:
     """List the programs that are registered."""
     request = pb.ListOAuthClientsRequest()
-    found = asyncio.run(_called(Shop.of(data_dir), lambda stub: stub.ListOAuthClients, request))
+    found = asyncio.run(Shop.of(data_dir).call(lambda way: OAuth(way).ListOAuthClients, request))
     if json:
         say_json([_shown(client) for client in found.clients])
         return
@@ -84,19 +80,11 @@ def remove(
 ) -> None:
     """Remove a program: it gets no token any more; those it has end within 15 minutes."""
     request = validated(pb.OAuthClientID(id=client_id))
-    gone = asyncio.run(_called(Shop.of(data_dir), lambda stub: stub.RemoveOAuthClient, request))
+    gone = asyncio.run(Shop.of(data_dir).call(lambda way: OAuth(way).RemoveOAuthClient, request))
     if json:
         say_json(_shown(gone))
     else:
         console.print(f"{one_line(gone.name)} ({gone.id}) is removed", markup=False)
-
-
-async def _called(
-    shop: Shop, method: Callable[[OAuthServiceStub], Callable[..., Awaitable[T]]], request: Message
-) -> T:
-    channels = shop.channels()
-    async with channels.open(shop.user_service, "user") as channel:
-        return await channels.call(method(OAuthServiceStub(channel)), request)
 
 
 def _shown(client: pb.OAuthClient) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from mercato.cli.shop import CALLER, found
 from mercato.cli.stores import database, stream
-from mercato.cli.terminal import DataDir, Json, console, one_line, say_json
+from mercato.cli.terminal import DataDir, Json, Limit, console, one_line, say_json
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.platform.bus import Bus, Letter
@@ -30,7 +29,7 @@ class Replay(msgspec.Struct):
 
 def dead(
     *,
-    limit: Annotated[int, Parameter(help="At most so many.", validator=Number(gte=1))] = 20,
+    limit: Limit = 20,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     json: Json = False,
 ) -> None:

@@ -4,11 +4,10 @@ import asyncio
 from typing import Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from mercato.cli.shop import found
 from mercato.cli.stores import database
-from mercato.cli.terminal import DataDir, Json, console, one_line, say_json
+from mercato.cli.terminal import DataDir, Json, Limit, console, one_line, say_json
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.mailer.model import State, Stuck
@@ -19,7 +18,7 @@ from mercato.platform.settings import StoreSettings
 
 def parked(
     *,
-    limit: Annotated[int, Parameter(help="At most so many.", validator=Number(gte=1))] = 20,
+    limit: Limit = 20,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     json: Json = False,
 ) -> None:

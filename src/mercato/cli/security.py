@@ -8,10 +8,9 @@ from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from mercato.cli.shop import Shop
-from mercato.cli.terminal import DataDir, Json, console, one_line, say_json
+from mercato.cli.terminal import DataDir, Json, Limit, console, one_line, say_json
 from mercato.embedded.errors import UsageError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.kernel.clock import now, rfc3339
@@ -31,7 +30,7 @@ def events(
     kind: Annotated[str, Parameter(help="One kind only, such as login.failed.")] = "",
     user: Annotated[str, Parameter(help="About this user's account, by its id.")] = "",
     since: Annotated[str, Parameter(help="A time as RFC 3339 has it, or 30m, 2h, 7d.")] = "",
-    limit: Annotated[int, Parameter(help="At most so many.", validator=Number(gte=1))] = 50,
+    limit: Limit = 50,
     follow: Annotated[bool, Parameter(help="Go on with those to come, until Ctrl-C.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     json: Json = False,

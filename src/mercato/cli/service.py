@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import uvloop
 
+from mercato.cli.ending import told
+
 SERVICES: Final = {
     **{name: name for name in ("user", "inventory", "order", "mailer", "gateway", "audit")},
     **{name: f"embedded.{name}" for name in ("mailbox", "balancer")},
@@ -22,16 +24,8 @@ def main(name: str) -> None:
 
         command()  # which says what there is
         return
-    try:
+    with told():
         run(name)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as failure:
-        from mercato.cli.terminal import exit_code, explain
-
-        if not explain(failure):
-            raise
-        sys.exit(exit_code(failure))
 
 
 def run(name: str) -> None:

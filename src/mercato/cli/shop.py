@@ -1,8 +1,12 @@
 """How a command reaches the platform: the one that runs here, or the one the environment names."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from google.protobuf.message import Message
+from grpc.aio import Channel
 
 from mercato.embedded import state
 from mercato.embedded.errors import NotRunning
@@ -16,6 +20,7 @@ CALLER = "cli"
 ADDRESSED = {"MONGO_URI", "USER_SERVICE", "INVENTORY_SERVICE", "JWT_SECRET", "JWT_SECRET_FILE"}
 ELSEWHERE = "or name another folder with --data-dir, or give the settings of a platform elsewhere"
 S = TypeVar("S", bound=Settings)
+T = TypeVar("T")
 
 
 def found(shape: type[S], data_dir: Path) -> S:
@@ -45,6 +50,14 @@ class Shop(Settings):
 
     def channels(self) -> Channels:
         return Channels(Tokens(self.jwt_secret), CALLER, Identity.of(self))
+
+    async def call(
+        self, method: Callable[[Channel], Callable[..., Awaitable[T]]], request: Message
+    ) -> T:
+        """Calls the method of the user service that `method` finds on a channel to it."""
+        channels = self.channels()
+        async with channels.open(self.user_service, "user") as channel:
+            return await channels.call(method(channel), request)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ DataDir = Annotated[
         help="The folder with all data, logs and ports of the platform.",
     ),
 ]
+Limit = Annotated[int, Parameter(help="At most so many.", validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(name="--json", help="Answer with JSON, for programs.")]
 
 

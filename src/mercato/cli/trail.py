@@ -25,15 +25,10 @@ def not_recorded(data_dir: Path, kind: str, detail: Mapping[str, str]) -> str:
     )
     request = validated(RecordEventsRequest(events=[event]))
     try:
-        asyncio.run(_told(Shop.of(data_dir), request))
+        told = Shop.of(data_dir).call(lambda way: SecurityServiceStub(way).RecordEvents, request)
+        asyncio.run(asyncio.wait_for(told, TELL_S_MAX))
     except TimeoutError:
         return f"the platform has not answered within {TELL_S_MAX:g} s"
     except (PlatformError, SettingsError, AppError) as failure:
         return str(failure)
     return ""
-
-
-async def _told(shop: Shop, request: RecordEventsRequest) -> None:
-    channels = shop.channels()
-    async with asyncio.timeout(TELL_S_MAX), channels.open(shop.user_service, "user") as channel:
-        await channels.call(SecurityServiceStub(channel).RecordEvents, request)

@@ -4,7 +4,6 @@ import base64
 import secrets
 import ssl
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,13 +29,6 @@ KEY_BYTES: Final = 512
 PLAIN: Final = dict.fromkeys(
     ("GRPC_CA_FILE", "GRPC_CERT_FILE", "GRPC_KEY_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"), ""
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    grpc_ca_file: str
-    grpc_cert_file: str
-    grpc_key_file: str
 
 
 class Secure:
@@ -83,10 +75,9 @@ class Secure:
         return self._passwords.of("redis")
 
     @property
-    def identity(self) -> Identity | None:
+    def identity(self) -> Identity:
         """The operator's, by which the supervisor asks services how they are."""
-        names = {name.lower(): path for name, path in self._files(OPERATOR).items()}
-        return Identity.of(_Files(**names))
+        return Identity(*(Path(file).read_bytes() for file in self._files(OPERATOR).values()))
 
     @property
     def nats_login(self) -> tuple[str, str]:

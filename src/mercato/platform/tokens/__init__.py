@@ -2,8 +2,6 @@
 
 from mercato.platform.tokens.access import (
     ACCESS_TTL_S,
-    ISSUER,
-    SERVICE_TTL_S,
     TOKEN_BYTES_MAX,
     NoKeys,
     Tokens,
@@ -15,8 +13,6 @@ __all__ = [
     "ACCESS_TTL_S",
     "ALGORITHMS",
     "DELAY_S",
-    "ISSUER",
-    "SERVICE_TTL_S",
     "TOKEN_BYTES_MAX",
     "Algorithm",
     "Key",

@@ -85,13 +85,6 @@ class KeyFile:
                     return key
         return None
 
-    def signing(self) -> Key:
-        """Returns the key that signs now; raises SettingsError without any."""
-        key = signing(self.known())
-        if key is None:
-            raise SettingsError(f"{self.path} holds no key that may sign: mercato keys rotate")
-        return key
-
     def published(self, public: "KeyFile") -> list[Key]:
         """Returns the keys that are known now here and in `public`; reads again if one is not."""
         for look in (False, True):
