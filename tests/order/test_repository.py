@@ -1,15 +1,17 @@
 """Orders in MongoDB: one per key, changed together, each caller with an answer of its own."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import ObjectId, decode
+from pymongo.asynchronous.collection import AsyncCollection
 
 from mercato.kernel.errors import NotFound
 from mercato.kernel.identity import new_id
 from mercato.order.model import Order, OrderNotCompletable, Status, Stock
-from mercato.order.repository import MongoOrders
+from mercato.order.repository import MongoOrders, _updates
 from mercato.platform.cache import Cache
 from mercato.platform.mongo import Store
 from tests.order.orders import NOW, placed
@@ -145,6 +147,41 @@ async def test_pages_are_complete_and_without_duplicates(orders: MongoOrders, li
         before = seen[-1]
     assert seen == sorted(seen, reverse=True)
     assert set(seen) == {wish.id for wish in wishes}
+
+
+async def test_changes_that_are_alike_share_a_statement(orders: MongoOrders, store: Store) -> None:
+    placed_ones = [await orders.add(placed()) for _ in range(3)]
+    later = NOW + timedelta(seconds=1)
+    moments = {order.id: at for order, at in zip(placed_ones, (NOW, NOW, later), strict=True)}
+    before = {order.id: order.version for order in placed_ones}
+    for order in placed_ones:
+        order.stock_reserved(moments[order.id])
+    statements = _updates(placed_ones, before)
+    assert [len(each._filter["_id"]["$in"]) for each in statements] == [2, 1]
+    await store["orders"].bulk_write(statements)
+    for order_id, at in moments.items():
+        found = (await orders.find([order_id]))[order_id]
+        assert (found.stock, found.version, found.updated_at) == (Stock.RESERVED, 2, at)
+        assert [entry.at for entry in found.history[1:]] == [at]
+
+
+@pytest.mark.parametrize("status", ["", "PENDING"])
+async def test_an_owners_page_is_read_from_an_index_in_its_order(
+    orders: MongoOrders, store: Store, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    find = AsyncCollection.find
+
+    def noted(collection: Any, query: Any) -> Any:
+        asked.append(query)
+        return find(collection, query)
+
+    monkeypatch.setattr(AsyncCollection, "find", noted)
+    await orders.page(new_id(), status, new_id(), 10)
+    explained = await find(store["orders"], asked[0]).sort("_id", -1).limit(10).explain()
+    plan = str(decode(explained["queryPlanner"].raw)["winningPlan"])
+    assert "owner_status_newest" in plan
+    assert "'stage': 'SORT'" not in plan
 
 
 async def test_a_page_can_be_of_one_status(orders: MongoOrders) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pymongo import _csot
 
 from mercato.kernel.errors import Exhausted, Unavailable
+from mercato.platform import fold as module
 from mercato.platform.fold import Fold, group_max
 from mercato.platform.tasks import Tasks
 
@@ -52,6 +53,30 @@ async def test_a_lonely_call_goes_at_once_and_those_that_wait_go_together() -> N
     assert await asyncio.gather(*calls) == [i * 2 for i in range(26)]
     assert all(len(group) <= 10 for group in run.groups)
     assert [item for group in run.groups for item in group] == list(range(26))
+
+
+async def test_where_some_come_together_a_run_waits_as_long_as_more_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STEP_S", 0.05)
+    run = Doubling()
+    fold = Fold(run, size_max=50, gather_s=10)
+    calls = [asyncio.ensure_future(fold(i)) for i in range(2)]
+    for i in range(2, 30):
+        await asyncio.sleep(0)
+        calls.append(asyncio.ensure_future(fold(i)))
+    assert await asyncio.gather(*calls) == [i * 2 for i in range(30)]
+    assert run.groups == [list(range(30))]
+
+
+async def test_a_run_waits_neither_when_it_is_full_nor_for_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "STEP_S", 60)
+    fold = Fold(Doubling(), size_max=10, gather_s=60)
+    async with asyncio.timeout(5):
+        assert await fold(1) == 2
+        assert await asyncio.gather(*map(fold, range(20))) == [i * 2 for i in range(20)]
 
 
 async def test_no_more_runs_are_under_way_than_allowed() -> None:

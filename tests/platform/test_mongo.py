@@ -112,6 +112,9 @@ async def test_what_a_collection_must_be_is_brought_up_to_date(store: Store) -> 
     await store.ensure({name: newer})
     await store[name].insert_one({"b": 1})
     assert (await store[name].index_information())["mine"]["key"] == [("b", 1)]
+    for _ in range(2):
+        await store.ensure({name: Shape(former=["mine", "never there"])})
+    assert set(await store[name].index_information()) == {"_id_"}
 
 
 async def test_a_server_that_keeps_dead_transactions_for_long_is_refused(store: Store) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from mercato.events import OrderFact, StockRejected, StockReleased, StockReserved, StockSold
-from mercato.kernel.clock import rfc3339
+from mercato.kernel.clock import now, rfc3339
 from mercato.kernel.errors import Forbidden
 from mercato.kernel.identity import Party, is_id
 from mercato.kernel.money import Money
@@ -142,9 +143,10 @@ class StockListener:
         self._dead = dead
 
     async def __call__(self, deliveries: Sequence[Delivery]) -> None:
-        await asyncio.gather(*(self._hear(delivery) for delivery in deliveries))
+        at = now()
+        await asyncio.gather(*(self._hear(delivery, at) for delivery in deliveries))
 
-    async def _hear(self, delivery: Delivery) -> None:
+    async def _hear(self, delivery: Delivery, at: datetime) -> None:
         telemetry.begin(delivery.headers)
         try:
             fact = msgspec.json.decode(delivery.payload, type=self.FACTS[delivery.subject])
@@ -153,7 +155,7 @@ class StockListener:
         except (KeyError, ValueError, RecursionError) as failure:
             await self._dead.keep(delivery, str(failure))
             return
-        await self._ordering.heard(fact)
+        await self._ordering.heard(fact, at)
 
 
 def _fingerprint(items: Sequence[tuple[str, int]], expected: Money | None) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 from bson import ObjectId
-from pymongo import IndexModel, UpdateOne
+from pymongo import IndexModel, UpdateMany
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from mercato.kernel.errors import NotFound, Unavailable
@@ -18,6 +18,7 @@ from mercato.platform.mongo import Document, Session, Shape, Store
 from mercato.platform.outbox import Outbox, Row
 
 GROUP_MAX: Final = 64
+GATHER_S: Final = 0.02  # an order that comes in a rush may wait so long for others
 TRIES_MAX: Final = 3
 
 _MONEY: Final = {"bsonType": ["int", "long"]}
@@ -40,7 +41,6 @@ SHAPES: Final = {
                 [("user_id", 1), ("idempotency_key", 1)], name="idempotency", unique=True,
                 partialFilterExpression={"idempotency_key": {"$exists": True}},
             ),
-            IndexModel([("user_id", 1), ("_id", -1)], name="owner_newest"),
             IndexModel([("user_id", 1), ("status", 1), ("_id", -1)], name="owner_status_newest"),
             IndexModel([("status", 1), ("_id", -1)], name="status_newest"),
             IndexModel(
@@ -48,11 +48,13 @@ SHAPES: Final = {
                 partialFilterExpression={"status": "PENDING", "stock": "RESERVED"},
             ),
         ),
+        former=("owner_newest",),
     ),
     "order_outbox": outbox.SHAPE,
 }  # fmt: skip
 
 Trace = dict[str, str]  # headers, of the request that a change belongs to
+Key = tuple[str, str | None]  # what makes two orders the same one
 Change = tuple[str, Callable[[Order], None], Trace]
 
 
@@ -64,7 +66,9 @@ class MongoOrders:
         self._orders = store["orders"]
         self._cache = cache
         self.outbox = Outbox(store["order_outbox"])
-        self._adding: Fold[tuple[Order, Trace], Order] = Fold(self._add, size_max=GROUP_MAX)
+        self._adding: Fold[tuple[Order, Trace], Order] = Fold(
+            self._add, size_max=GROUP_MAX, gather_s=GATHER_S
+        )
         self._updating: Fold[Change, Order] = Fold(self._update, size_max=GROUP_MAX * 4)
 
     async def add(self, order: Order) -> Order:
@@ -92,7 +96,8 @@ class MongoOrders:
     async def page(self, user_id: str, status: str, before: str, limit: int) -> Sequence[Order]:
         """Returns at most `limit` orders, newest first, older than the order `before`."""
         query: Document = {"user_id": ObjectId(user_id)} if user_id else {}
-        query |= {"status": status} if status else {}
+        if user_id or status:  # an owner's index begins with the status: of all, it is read in turn
+            query["status"] = status or {"$in": [str(each) for each in Status]}
         query |= {"_id": {"$lt": ObjectId(before)}} if before else {}
         documents = await self._orders.find(query).sort("_id", -1).limit(limit).to_list()
         return [_order(document) for document in documents]
@@ -104,11 +109,9 @@ class MongoOrders:
         """
         since = {"$subtract": ["$$NOW", hold_s * 1000]}
         query = {
-            "status": Status.PENDING,
-            "stock": Stock.RESERVED,
-            "reserved_at": {"$exists": True},
+            "status": Status.PENDING, "stock": Stock.RESERVED, "reserved_at": {"$exists": True},
             "$expr": {"$lt": ["$reserved_at", since]},
-        }
+        }  # fmt: skip
         found = self._orders.find(query, {"_id": 1}).sort("reserved_at", 1).limit(count_max)
         return [str(document["_id"]) for document in await found.to_list()]
 
@@ -120,7 +123,7 @@ class MongoOrders:
         """Group commit of new orders: a known key leaves the group, which is then redone."""
         orders = [order for order, _ in placed]
         rows = {order.id: _rows(order, trace) for order, trace in placed}
-        known: dict[tuple[str, str | None], Order] = {}
+        known: dict[Key, Order] = {}
         for _ in range(TRIES_MAX):
             fresh = _first_by_key(orders, known)
             try:
@@ -141,7 +144,7 @@ class MongoOrders:
             await self._orders.insert_many(documents, ordered=False, session=session)
             await self.outbox.add(rows, session, in_hand=True)
 
-    async def _known(self, orders: Sequence[Order]) -> dict[tuple[str, str | None], Order]:
+    async def _known(self, orders: Sequence[Order]) -> dict[Key, Order]:
         keys = [
             {"user_id": ObjectId(o.user_id), "idempotency_key": o.idempotency_key}
             for o in orders
@@ -154,8 +157,8 @@ class MongoOrders:
         """Group commit of changes: a change that raises fails only its own caller."""
         results, stale, told = await self._store.transaction(lambda s: self._apply(changes, s))
         telemetry.GROUP_SIZE.labels("order changes").observe(len(changes))
-        self.outbox.told_soon(told)
         await self._cache.forget(stale)
+        self.outbox.told_soon(told)
         return results
 
     async def _apply(
@@ -169,8 +172,7 @@ class MongoOrders:
         results = [_changed(orders.get(order_id), change) for order_id, change, _ in changes]
         touched = [order for order in orders.values() if order.version != before[order.id]]
         if touched:
-            updates = [_replacing(order, before[order.id]) for order in touched]
-            await self._orders.bulk_write(updates, ordered=False, session=session)
+            await self._orders.bulk_write(_updates(touched, before), ordered=False, session=session)
         rows = [row for order in touched for row in _rows(order, traces[order.id])]
         await self.outbox.add(rows, session, in_hand=True)
         answered = [row_id for order in orders.values() for row_id in order.telling.answered]
@@ -188,24 +190,22 @@ def _changed(order: Order | None, change: Callable[[Order], None]) -> Order | Ex
     return order
 
 
-def _first_by_key(
-    orders: Sequence[Order], known: Mapping[tuple[str, str | None], Order]
-) -> dict[tuple[str, str | None], Order]:
-    first: dict[tuple[str, str | None], Order] = {}
+def _first_by_key(orders: Sequence[Order], known: Mapping[Key, Order]) -> dict[Key, Order]:
+    first: dict[Key, Order] = {}
     for order in orders:
         if _idem(order) not in known:
             first.setdefault(_idem(order), order)
     return first
 
 
-def _idem(order: Order) -> tuple[str, str | None]:
+def _idem(order: Order) -> Key:
     """What makes two orders the same one: the user and the key, or being that very order."""
     return (order.user_id, order.idempotency_key) if order.idempotency_key else (order.id, None)
 
 
 def _rows(order: Order, trace: Trace) -> list[Row]:
     """Returns what the order's last change tells, as outbox rows."""
-    stale = {_key(order.id): order.version}
+    stale = {_key(order.id): order.version} if order.version > 1 else {}  # of a new one, nothing
     facts = [outbox.tell(fact, stale=stale, trace=trace) for fact in order.telling.facts]
     mails = [
         outbox.mail(order.id, template, _mail_payload(order), stale=stale)
@@ -234,16 +234,30 @@ def _key(order_id: str) -> str:
     return f"order:{order_id}"
 
 
-def _replacing(order: Order, version: int) -> UpdateOne:
-    fields = ("status", "stock", "reason", "version", "updated_at")
-    document = _document(order)
-    # every change notes itself once, so what is new in the history is the version's growth
-    news = document["history"][len(document["history"]) - (order.version - version) :]
-    change = {"$set": {name: document[name] for name in fields}}
-    change |= {"$push": {"history": {"$each": news}}}
+def _updates(orders: Sequence[Order], before: Mapping[str, int]) -> list[UpdateMany]:
+    """Returns what writes the changes since the versions `before`; alike ones are one statement."""
+    alike: dict[tuple[object, ...], list[Order]] = {}
+    for order in orders:
+        # every change notes itself once, so what is new in the history is the version's growth
+        news = tuple(order.history[before[order.id] - order.version :])
+        state = (order.status, order.stock, order.reason, order.version, order.updated_at)
+        alike.setdefault((*state, news), []).append(order)
+    return [_changing(some, before[some[0].id]) for some in alike.values()]
+
+
+def _changing(orders: Sequence[Order], version: int) -> UpdateMany:
+    """Returns what writes the same change, since `version`, to each of `orders`."""
+    order = orders[0]
+    state = {
+        "status": str(order.status), "stock": str(order.stock), "reason": order.reason,
+        "version": order.version, "updated_at": order.updated_at,
+    }  # fmt: skip
+    news = [_entry_document(entry) for entry in order.history[version - order.version :]]
+    change: Document = {"$set": state, "$push": {"history": {"$each": news}}}
     if (order.status, order.stock) == (Status.PENDING, Stock.RESERVED):
         change |= {"$currentDate": {"reserved_at": True}}
-    return UpdateOne({"_id": document["_id"], "version": version}, change)
+    ids = [ObjectId(each.id) for each in orders]
+    return UpdateMany({"_id": {"$in": ids}, "version": version}, change)
 
 
 def _document(order: Order) -> Document:
@@ -259,10 +273,7 @@ def _document(order: Order) -> Document:
         "total": order.total.minor, "currency": order.total.currency,
         "status": str(order.status), "stock": str(order.stock), "reason": order.reason,
         "version": order.version, "fingerprint": order.fingerprint,
-        "history": [
-            {"at": e.at, "by": e.by, "action": e.action, "detail": e.detail}
-            for e in order.history
-        ],
+        "history": [_entry_document(entry) for entry in order.history],
         "created_at": order.created_at, "updated_at": order.updated_at,
     }  # fmt: skip
     if order.idempotency_key:
@@ -270,14 +281,16 @@ def _document(order: Order) -> Document:
     return document
 
 
+def _entry_document(entry: Entry) -> Document:
+    return {"at": entry.at, "by": entry.by, "action": entry.action, "detail": entry.detail}
+
+
 def _order(document: Mapping[str, Any]) -> Order:
     currency = document["currency"]
     return Order(
         str(document["_id"]), str(document["user_id"]),
         [
-            Line(
-                str(e["product_id"]), e["name"], e["quantity"], Money(e["unit_price"], currency)
-            )
+            Line(str(e["product_id"]), e["name"], e["quantity"], Money(e["unit_price"], currency))
             for e in document["items"]
         ],
         Money(document["total"], currency), document["created_at"], document["updated_at"],

@@ -126,9 +126,12 @@ class Ordering:
         await asyncio.gather(*(self._expire(order_id) for order_id in held))
         return len(held)
 
-    async def heard(self, fact: OrderFact) -> None:
-        """Takes inventory's answer in; an answer about an order that is not ours is nobody's."""
-        now = self._clock()
+    async def heard(self, fact: OrderFact, at: datetime | None = None) -> None:
+        """Takes inventory's answer in; an answer about an order that is not ours is nobody's.
+
+        What was heard together is heard `at` one moment, by default now.
+        """
+        now = at or self._clock()
         changes: dict[type[OrderFact], Callable[[Order], None]] = {
             StockReserved: lambda order: order.stock_reserved(now),
             StockRejected: lambda order: order.stock_rejected(now, getattr(fact, "reason", "")),

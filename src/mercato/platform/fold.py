@@ -1,23 +1,26 @@
 """Folding: concurrent calls become one call for all of them, each with an answer of its own.
 
 This is group commit when the one call is a transaction, and request batching when it is an RPC.
-Nobody waits for company: a call that finds none under way goes at once, and those that arrive
-meanwhile go together next.
+A call that finds none under way, and that nobody else makes just then, goes at once; those that
+arrive meanwhile go together next. A fold may also gather: under load it waits a moment for more.
 """
 
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from msgspec import Meta
 
+from mercato.kernel.clock import monotonic
 from mercato.kernel.errors import Exhausted, Unavailable
 from mercato.platform.settings import load
 from mercato.platform.tasks import Tasks
+
+STEP_S: Final = 0.003  # in which somebody comes, as long as more are on their way
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,12 +43,24 @@ def group_max() -> int:
     return load(Grouping).group_max
 
 
+async def gathered(waiting: Sized, *, size_max: int, gather_s: float) -> None:
+    """Waits as long as `waiting` grows: until STEP_S bring nothing new, or there are `size_max`.
+
+    At most `gather_s`; 0 waits for nobody.
+    """
+    until, before = monotonic() + gather_s, 0
+    while before < len(waiting) < size_max and monotonic() < until:
+        before = len(waiting)
+        await asyncio.sleep(STEP_S)
+
+
 class Fold(Generic[Item, Result]):
     """Turns `run(items) -> a result or an exception each` into `await fold(item) -> result`.
 
     At most `size_max` items go into one run, at most `runs_max` runs are under way, and at most
     `waiting_max` items wait; one more raises Exhausted. A caller that is cancelled stops waiting;
-    its item is run all the same.
+    its item is run all the same. Where items come together, a run is begun up to `gather_s` later,
+    as long as more come.
     """
 
     def __init__(
@@ -55,8 +70,10 @@ class Fold(Generic[Item, Result]):
         size_max: int = 64,
         runs_max: int = 1,
         waiting_max: int = 10_000,
+        gather_s: float = 0.0,
     ) -> None:
         self._run = run
+        self._gather_s = gather_s
         self._size_max = min(size_max, group_max())
         # where nobody shares, nobody waits for another's run either
         self._runs_max = runs_max if group_max() > 1 else waiting_max
@@ -81,6 +98,8 @@ class Fold(Generic[Item, Result]):
         group: list[tuple[Item, asyncio.Future[Result]]] = []
         try:
             while self._waiting:
+                if len(self._waiting) > 1 or len(group) > 1:
+                    await gathered(self._waiting, size_max=self._size_max, gather_s=self._gather_s)
                 size = min(len(self._waiting), self._size_max)
                 group = [self._waiting.popleft() for _ in range(size)]
                 results = await self._results([item for item, _ in group])

@@ -35,6 +35,7 @@ PRIMARY_S = 0.7
 TRANSACTION_LIFETIME_S_MAX = 5
 
 _UNAUTHORIZED = 13
+_NO_INDEX = 27  # IndexNotFound
 _INDEX_IS_ANOTHER = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
 _WRITE = WriteConcern(w="majority", j=True)
 _SPARE = Secondary()
@@ -53,10 +54,14 @@ class _PlainInteger(TypeDecoder):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a collection must be: its `$jsonSchema` (None: any document) and its indexes."""
+    """What a collection must be: its `$jsonSchema` (None: any document) and its indexes.
+
+    `former` are names of indexes that an earlier release had: they are dropped.
+    """
 
     schema: Mapping[str, Any] | None = None
     indexes: Sequence[IndexModel] = ()
+    former: Sequence[str] = ()
 
 
 class _Reads(PrimaryPreferred):
@@ -147,6 +152,7 @@ class Store:
                 await self.database.command("collMod", name, validator=validator)
                 for index in shape.indexes:
                     await self._index(self.database[name], index)
+                await self._drop(self.database[name], shape.former)
 
     async def _index(self, collection: Collection, index: IndexModel) -> None:
         try:
@@ -158,6 +164,16 @@ class Store:
             log.warning("an index is made anew", collection=collection.name, index=name)
             await collection.drop_index(name)
             await collection.create_indexes([index])
+
+    async def _drop(self, collection: Collection, former: Sequence[str]) -> None:
+        there = await collection.index_information() if former else {}
+        for index in there.keys() & set(former):
+            log.warning("an index is dropped", collection=collection.name, index=index)
+            try:
+                await collection.drop_index(index)
+            except OperationFailure as failure:
+                if failure.code != _NO_INDEX:  # another copy was faster
+                    raise
 
     async def _create(self, name: str) -> None:
         try:

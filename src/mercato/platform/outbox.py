@@ -12,10 +12,11 @@ or the broker is away, it is told then, by any copy.
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+import msgspec
 from pymongo import IndexModel, UpdateOne
 
 from mercato.kernel import clock
@@ -72,7 +73,7 @@ def tell(
     """Returns the row that tells `fact`; `trace` is the request's, by default the current one."""
     kind: Kind = "nats" if fact.urgent else "news"
     return Row(
-        fact.id, kind, fact.about, asdict(fact), fact.subject, fact.answered,
+        fact.id, kind, fact.about, msgspec.to_builtins(fact), fact.subject, fact.answered,
         headers=_headers(trace), stale=dict(stale or {}),
     )  # fmt: skip
 
@@ -114,7 +115,10 @@ class Outbox:
             await self.rows.update_many(still_open, CLOSING, session=session)
 
     def told_soon(self, in_hand: Iterable[Row] = ()) -> None:
-        """Has the rows `in_hand` told at once, and those looked for that are due."""
+        """Has the rows `in_hand` told at once, and those looked for that are due.
+
+        The cache must have forgotten by then what the rows `in_hand` make stale.
+        """
         for row in in_hand:
             self.fresh[row.kind].append(row)
             if row.answered:

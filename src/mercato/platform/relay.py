@@ -74,7 +74,7 @@ class Relay:
         Those that are not taken, or not answered, tell their tale when they fall due.
         """
         rows = [self._fresh.popleft() for _ in range(min(len(self._fresh), BATCH_MAX))]
-        taken = await self._tell(rows)
+        taken = await self._dispatch(rows) if rows else set()
         done = [row.id for row in rows if _is_done(row, taken)]
         if done:
             still_first = {"_id": {"$in": done}, "emission": 1, "not_before": {"$exists": True}}
@@ -89,7 +89,9 @@ class Relay:
         rows = [next_of(document) for document in await found.to_list()]
         if not rows:
             return False
-        taken = await self._tell(rows)
+        # whoever committed it may have died before the cache heard of it
+        await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
+        taken = await self._dispatch(rows)
         await self._outbox.rows.bulk_write(_marks(rows, taken), ordered=False)
         more = len(rows) == BATCH_MAX and len(taken) > 0
         if more:
@@ -97,12 +99,6 @@ class Relay:
         elif not taken:
             self._look_at = monotonic() + AWAY_S
         return more
-
-    async def _tell(self, rows: Sequence[Row]) -> set[str]:
-        if not rows:
-            return set()
-        await self._cache.forget({key: v for row in rows for key, v in row.stale.items()})
-        return await self._dispatch(rows)
 
     async def _rest(self) -> None:
         # not wait_for: before Python 3.12 it loses a cancellation that comes with the wake

@@ -20,7 +20,7 @@ STOCK: Final = (
                 "inventory/repository/stock.py",
                 "await self._reservations.insert_many(fresh, ordered=False, session=session)",
                 "await self._reservations.bulk_write(\n                ["
-                'UpdateOne({"_id": d["_id"]}, {"$set": d}, upsert=True) for d in fresh],\n'
+                'UpdateMany({"_id": d["_id"]}, {"$set": d}, upsert=True) for d in fresh],\n'
                 "                session=session,\n            )",
             ),
             Edit(

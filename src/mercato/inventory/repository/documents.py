@@ -47,7 +47,7 @@ SHAPES: Final = {
             "required": ["state", "items"],
             "properties": {"state": {"enum": [str(state) for state in State]}},
         },
-        indexes=(IndexModel([("state", 1)], name="state"),),
+        former=("state",),
     ),
     "stock_ledger": Shape(
         schema={

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 
 from bson import ObjectId
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import ReplaceOne, UpdateMany
 
 from mercato.events import OrderCreated, OrderFact
 from mercato.inventory.model import Desk, Move, Reservation, Unfit
@@ -43,17 +43,17 @@ class MongoStock:
         """Decides `facts` in their order and writes what follows, or nothing of it."""
         stale, told = await self._store.transaction(lambda session: self._settle(facts, session))
         telemetry.GROUP_SIZE.labels("stock").observe(len(facts))
-        self._outbox.told_soon(told)
         await self._cache.forget(stale)
+        self._outbox.told_soon(told)
 
     async def _settle(
         self, facts: Sequence[OrderFact | Unfit], session: Session
     ) -> tuple[dict[str, int], list[Row]]:
-        desk = await self._load(facts, session)
+        desk, seen = await self._load(facts, session)
         known = set(desk.reservations)  # what is known may have been answered; the rest was not
         for fact in facts:
             desk.settle(fact)
-        versions = await self._move(_net(desk.moves), session)
+        versions = await self._move(_net(desk.moves), seen, session)
         await self._book(desk, known, session)
         answers = [_answer(fact, desk, versions) for fact in desk.answers.values()]
         first = [row for row in answers if row.about not in known]
@@ -62,8 +62,13 @@ class MongoStock:
         await self._outbox.add_again(again, session)
         return {cache_key(product_id): version for product_id, version in versions.items()}, first
 
-    async def _load(self, facts: Sequence[OrderFact | Unfit], session: Session) -> Desk:
-        """Returns a desk with the reservations of the orders at hand and the stock they want."""
+    async def _load(
+        self, facts: Sequence[OrderFact | Unfit], session: Session
+    ) -> tuple[Desk, dict[str, int]]:
+        """Returns a desk with the reservations of the orders at hand and the stock they want.
+
+        With it the versions of the products that they want.
+        """
         orders = list({ObjectId(fact.order_id) for fact in facts})
         documents = await self._reservations.find(
             {"_id": {"$in": orders}}, session=session
@@ -74,14 +79,21 @@ class MongoStock:
             for item in fact.items
         })  # fmt: skip
         found = self._products.find(
-            {"_id": {"$in": wanted}, "retired": False}, {"stock": 1}, session=session
+            {"_id": {"$in": wanted}, "retired": False}, {"stock": 1, "version": 1}, session=session
         )
-        stock = {str(document["_id"]): document["stock"] for document in await found.to_list()}
+        products = {str(document["_id"]): document for document in await found.to_list()}
+        stock = {product_id: document["stock"] for product_id, document in products.items()}
+        versions = {product_id: document["version"] for product_id, document in products.items()}
         reservations = {r.order_id: r for r in map(reservation_of, documents)}
-        return Desk(reservations, stock)
+        return Desk(reservations, stock), versions
 
-    async def _move(self, net: Mapping[str, int], session: Session) -> dict[str, int]:
+    async def _move(
+        self, net: Mapping[str, int], seen: Mapping[str, int], session: Session
+    ) -> dict[str, int]:
         """Changes the stock of each product by its net delta; returns the products' new versions.
+
+        `seen` are versions from the same snapshot: whoever changes a product after it ends this
+        transaction, so the new version is the next one. Changes that are alike are one statement.
 
         The condition `stock >= what is taken` holds by the snapshot that the desk decided on. It
         stands here all the same: the database has the last word.
@@ -89,19 +101,25 @@ class MongoStock:
         if not net:
             return {}
         at = now()
+        alike: dict[int, list[ObjectId]] = {}
+        for product_id, delta in net.items():
+            alike.setdefault(delta, []).append(ObjectId(product_id))
         changes = [
-            UpdateOne(
-                {"_id": ObjectId(product_id), "stock": {"$gte": max(-delta, 0)}},
+            UpdateMany(
+                {"_id": {"$in": ids}, "stock": {"$gte": max(-delta, 0)}},
                 {"$inc": {"stock": delta, "version": 1}, "$set": {"updated_at": at}},
             )
-            for product_id, delta in net.items()
+            for delta, ids in alike.items()
         ]
         result = await self._products.bulk_write(changes, ordered=False, session=session)
-        if result.matched_count != len(changes):
+        if result.matched_count != len(net):
             raise StockMovedMeanwhile("a product has fewer units than were decided on")
-        ids = [ObjectId(product_id) for product_id in net]
-        found = self._products.find({"_id": {"$in": ids}}, {"version": 1}, session=session)
-        return {str(document["_id"]): document["version"] for document in await found.to_list()}
+        versions = {product_id: seen[product_id] + 1 for product_id in net if product_id in seen}
+        unseen = [ObjectId(product_id) for product_id in net if product_id not in seen]
+        if unseen:
+            found = self._products.find({"_id": {"$in": unseen}}, {"version": 1}, session=session)
+            versions |= {str(each["_id"]): each["version"] for each in await found.to_list()}
+        return versions
 
     async def _book(self, desk: Desk, known: Set[str], session: Session) -> None:
         at = now()

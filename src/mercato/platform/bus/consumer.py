@@ -23,11 +23,12 @@ from pymongo.errors import PyMongoError
 from mercato import events
 from mercato.platform import telemetry
 from mercato.platform.bus.connection import Bus
-from mercato.platform.fold import group_max
+from mercato.platform.fold import gathered, group_max
 from mercato.platform.rpc.refusals import understood
 
 BATCH_MAX: Final = 200
 BATCH_MIN: Final = 10  # what could not be handled in time is tried in halves, down to this
+GATHER_S: Final = 0.05  # what comes in a rush may wait so long for more, to share a transaction
 PULL_EXPIRES_S: Final = 5.0
 HEARTBEAT_S: Final = 1.0
 ACK_WAIT_S: Final = 5.0
@@ -108,11 +109,17 @@ class Consumer:
                 if not await self._something_came():
                     return
                 while self._arrived:
-                    size = min(len(self._arrived), self._size)
-                    await self._settle([self._arrived.popleft() for _ in range(size)])
+                    await self._settle(await self._batch())
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()
+
+    async def _batch(self) -> list[Msg]:
+        """Returns what has arrived; what does not come alone waits a moment for more."""
+        if len(self._arrived) > 1:
+            await gathered(self._arrived, size_max=self._size, gather_s=GATHER_S)
+        size = min(len(self._arrived), self._size)
+        return [self._arrived.popleft() for _ in range(size)]
 
     async def _pull(self, reply: str) -> None:
         self._wanted += BATCH_MAX
