@@ -26,8 +26,10 @@ STYLE: Final = (
 Points = Sequence[tuple[float, float]]
 
 
-def lines(title: str, x_name: str, y_name: str, series: Mapping[str, Points]) -> str:
-    """Returns a chart of each series; x is logarithmic, y begins at 0."""
+def lines(
+    title: str, x_name: str, y_name: str, series: Mapping[str, Points], *, straight: bool = False
+) -> str:
+    """Returns a chart of each series; x is logarithmic or `straight`, y begins at 0."""
     given = [point for points in series.values() for point in points]
     if not given or min(x for x, _ in given) <= 0:
         raise ValueError("a chart needs points, and a logarithm positive x")
@@ -35,11 +37,15 @@ def lines(title: str, x_name: str, y_name: str, series: Mapping[str, Points]) ->
     top = _round_up(max(y for _, y in given))
 
     def at(x: float, y: float) -> tuple[float, float]:
-        share = math.log(x / least) / math.log(most / least) if most > least else 0.5
+        if straight:
+            share = x / most
+        else:
+            share = math.log(x / least) / math.log(most / least) if most > least else 0.5
         return round(LEFT + PLOT_W * share, 1), round(TOP + PLOT_H * (1 - y / top), 1)
 
     parts = [*_frame(title, x_name, y_name, top)]
-    for x in sorted({x for x, _ in given}):
+    marks = [most * n / 4 for n in range(5)] if straight else sorted({x for x, _ in given})
+    for x in marks:
         middle, bottom = at(x, 0)
         parts.append(_text(middle, bottom + 18, f"{x:,.0f}", "tick", "middle"))
     for number, (name, points) in enumerate(series.items()):

@@ -4,16 +4,15 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from benchmarks.figures import Histogram
 from benchmarks.jobs import Job, Outcome
+from benchmarks.running import ROOT
 
 ANSWER_BYTES_MAX: Final = 1024 * 1024
-ROOT: Final = Path(__file__).parents[1]
 PATIENCE_S: Final = 60.0  # beyond the job's own seconds
 
 

@@ -65,6 +65,14 @@ class Choice:
         return min(drawn, self._count - 1)
 
 
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Returns by how much y grows with x, by least squares; 0 of what has one x only."""
+    count = len(points) or 1
+    x_mean, y_mean = sum(x for x, _ in points) / count, sum(y for _, y in points) / count
+    width = sum((x - x_mean) ** 2 for x, _ in points)
+    return sum((x - x_mean) * (y - y_mean) for x, y in points) / width if width else 0.0
+
+
 def median(values: Iterable[float]) -> float:
     """Returns the middle value, of an even number the mean of the middle two; 0 of none."""
     ranked = sorted(values)

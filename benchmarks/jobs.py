@@ -15,6 +15,7 @@ from mercato.embedded.ports import LOOPBACK
 HOT_SET: Final = 100
 CATEGORIES: Final = 200
 LIST_SIZE: Final = 20
+SERIES: Final = 20  # so many products share a word that no other has
 
 # Requests that give no trouble are answered so.
 FINE: Final = (200, 201)
@@ -28,6 +29,7 @@ class Stage(msgspec.Struct, frozen=True):
     orders: list[tuple[str, int]] = []  # ids, and whose they are among the customers
     regulars: dict[str, str] = {}  # tokens, by the number of orders that they have placed
     logins: list[tuple[str, str]] = []
+    series: int = 0  # how many words there are to look for
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -42,6 +44,7 @@ class Job(msgspec.Struct, frozen=True):
     choice: str = "uniform"
     regular: str = ""
     seed: int = 0
+    authority: str = ""  # the file of who is to be trusted; empty: it is HTTP
 
 
 class Outcome(msgspec.Struct):
@@ -59,6 +62,11 @@ class Outcome(msgspec.Struct):
 Requests = Callable[[], bytes]
 
 
+def series(n: int) -> str:
+    """Returns the n-th word that products share."""
+    return f"series{n:06}"
+
+
 @lru_cache(maxsize=1)
 def staged(path: str) -> Stage:
     return msgspec.json.decode(Path(path).read_bytes(), type=Stage)
@@ -68,7 +76,7 @@ def requests(job: Job) -> Requests:
     """Returns what makes the job's next request."""
     stage, random = staged(job.stage), Random(job.seed)  # noqa: S311
     return {
-        "product": _product, "list": _list, "order": _order, "reserved": _order,
+        "product": _product, "list": _list, "search": _search, "order": _order, "reserved": _order,
         "order_read": _order_read, "order_list": _order_list, "login": _login, "mixed": _mixed,
         "empty": _empty,
     }[job.kind](job, stage, random)  # fmt: skip
@@ -84,6 +92,10 @@ def _product(job: Job, stage: Stage, random: Random) -> Requests:
 def _list(job: Job, stage: Stage, random: Random) -> Requests:
     pages = [_get(f"/api/inventory?category=c{n}&limit={LIST_SIZE}") for n in range(CATEGORIES)]
     return lambda: random.choice(pages)
+
+
+def _search(job: Job, stage: Stage, random: Random) -> Requests:
+    return lambda: _get(f"/api/inventory?q={series(random.randrange(stage.series))}")
 
 
 def _order(job: Job, stage: Stage, random: Random) -> Requests:
@@ -103,8 +115,9 @@ def _order_read(job: Job, stage: Stage, random: Random) -> Requests:
 
 
 def _order_list(job: Job, stage: Stage, random: Random) -> Requests:
-    page = _get(f"/api/orders?limit={LIST_SIZE}", stage.regulars[job.regular])
-    return lambda: page
+    tokens = [stage.regulars[job.regular]] if job.regular else stage.customers
+    pages = [_get(f"/api/orders?limit={LIST_SIZE}", token) for token in tokens]
+    return lambda: random.choice(pages)
 
 
 def _login(job: Job, stage: Stage, random: Random) -> Requests:

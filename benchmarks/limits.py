@@ -18,10 +18,11 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 from redis.asyncio import Redis
 
-from benchmarks.clients import ROOT, LoadError
+from benchmarks.clients import LoadError
 from benchmarks.figures import median
 from benchmarks.jobs import Job
 from benchmarks.measuring import Bench, Measured
+from benchmarks.running import ROOT
 from benchmarks.servers import METHOD
 from mercato.embedded.ports import LOOPBACK
 
@@ -70,13 +71,13 @@ async def measure(on: Bench) -> None:
 
 async def _measured(on: Bench, name: str, once: Once, at_once: int = AT_ONCE) -> None:
     await once()
-    _keep(on, name, [await _rate(once, at_once, _seconds(on)) for _ in range(on.plan.runs)])
+    _keep(on, name, [await rate_of(once, at_once, _seconds(on)) for _ in range(on.plan.runs)])
 
 
 def _keep(on: Bench, name: str, rates: list[float]) -> None:
     on.plan.tell(f"limit: {TITLES[name]}: {median(rates):,.0f}/s")
     runs = [round(rate, 1) for rate in rates]
-    on.keep(
+    on.found.keep(
         Measured(
             name=f"limit {name}", title=TITLES[name], unit="/s", value=median(rates), runs=runs
         )
@@ -87,7 +88,8 @@ def _seconds(on: Bench) -> float:
     return max(on.plan.seconds / 3, 1.0)
 
 
-async def _rate(once: Once, at_once: int, seconds: float) -> float:
+async def rate_of(once: Once, at_once: int, seconds: float) -> float:
+    """Returns how many a second `once` does in a closed loop of `at_once`."""
     done, began = 0, time.perf_counter()
 
     async def again() -> None:
@@ -96,9 +98,12 @@ async def _rate(once: Once, at_once: int, seconds: float) -> float:
             count = await once()  # before `done` is read: others add to it meanwhile
             done += count
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(again())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(again())
+    except ExceptionGroup as failures:
+        raise LoadError(repr(failures.exceptions[0])) from failures
     return done / (time.perf_counter() - began)
 
 

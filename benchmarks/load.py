@@ -1,6 +1,7 @@
 """Puts load on a port: in a closed loop, or at a rate that does not care how the port is doing."""
 
 import asyncio
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -84,11 +85,9 @@ class Load:
         self._quiet = asyncio.Event()
 
     async def run(self) -> Outcome:
-        loop = asyncio.get_running_loop()
-        lines = [
-            (await loop.create_connection(self._connection, LOOPBACK, self._job.port))[1]
-            for _ in range(self._job.connections)
-        ]
+        authority, count = self._job.authority, self._job.connections
+        tls = ssl.create_default_context(cafile=authority) if authority else None
+        lines = [await self._connected(tls) for _ in range(count)]
         began = self._last = time.perf_counter()
         self._until = began + self._job.seconds
         try:
@@ -108,8 +107,11 @@ class Load:
         self._outcome.elapsed_s = self._last - began
         return self._outcome
 
-    def _connection(self) -> Connection:
-        return Connection(self._closed if not self._job.rate else self._opened)
+    async def _connected(self, tls: ssl.SSLContext | None) -> Connection:
+        job, loop = self._job, asyncio.get_running_loop()
+        line = Connection(self._opened if job.rate else self._closed)
+        await loop.create_connection(lambda: line, LOOPBACK, job.port, ssl=tls)
+        return line
 
     def _go(self, line: Connection, since: float) -> None:
         self._under_way += 1

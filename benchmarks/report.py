@@ -1,7 +1,7 @@
 """The report of a benchmark: JSON for programs, a table for people, charts for both."""
 
 import platform as machine
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,11 +10,8 @@ from typing import Final
 import msgspec
 import psutil
 
-from benchmarks import chart
+from benchmarks import drawing, tables
 from benchmarks.measuring import Measured
-
-# One request in so many is slower than the percentile.
-ONE_IN: Final = {"p50": 2, "p90": 10, "p99": 100, "p99.9": 1000}
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -85,7 +82,7 @@ def write(report: Report, folder: Path) -> None:
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     (folder / "report.txt").write_text(table(report))
     (folder / "report.md").write_text(markdown(report))
-    for name, drawn in _charts(report):
+    for name, drawn in drawing.charts(report.results):
         (folder / f"{name}.svg").write_text(drawn)
 
 
@@ -103,8 +100,10 @@ def markdown(report: Report) -> str:
     ]
     said = f"{report.machine}; {report.runs} x {report.seconds:g} s each; "
     said += f"{report.began_at}."
-    parts = [said, "", *_grid(head, [row for row in rows if row[3]])]
-    parts += ["", *_grid(("a part alone", "reached"), limits)] if limits else []
+    parts = [said, "", *tables.grid(head, [row for row in rows if row[3]])]
+    parts += ["", *tables.grid(("a part alone", "reached"), limits)] if limits else []
+    for section in tables.sections(report.results):
+        parts += ["", *section]
     return "\n".join([*parts, *(f"\nNot measured: {each}" for each in report.troubles)]) + "\n"
 
 
@@ -114,6 +113,8 @@ def table(report: Report) -> str:
     found = [report.machine, f"{report.runs} runs of {report.seconds:g} s", ""]
     for each in report.results:
         found.append(f"{each.title:<{width}}  {each.value:>12,.1f} {each.unit:<10} {_more(each)}")
+    for section in tables.sections(report.results):
+        found += ["", *section]
     return "\n".join([*found, *(f"NOT MEASURED: {each}" for each in report.troubles)]) + "\n"
 
 
@@ -121,6 +122,7 @@ def _more(each: Measured) -> str:
     parts = [f"{name} {ms:,.1f} ms" for name, ms in each.latency_ms.items()]
     parts += [f"{name} after {s:.1f} s" for name, s in each.after_s.items()]
     parts += [f"{each.platform_us:,.0f} us of processor"] if each.cpu_us else []
+    parts += [each.verdict] if each.verdict else []
     return ", ".join(parts)
 
 
@@ -149,55 +151,6 @@ def _share(report: Report, target: Target) -> str:
     if limit is None or measured is None:
         return ""
     return f"{measured.value / limit.value:.0%} of {limit.title.partition(',')[0]}"
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(row)} |" for row in (head, ["---" for _ in head], *rows)
-    ]  # fmt: skip
-
-
-def _charts(report: Report) -> Iterator[tuple[str, str]]:
-    connections: Callable[[Measured], float] = lambda each: each.connections  # noqa: E731
-    sizes: Callable[[Measured], float] = lambda each: each.size  # noqa: E731
-    yield from _lines(
-        report, "throughput", "Throughput against connections", "connections", "/s",
-        {"products": "sweep product", "orders": "sweep order"}, connections, lambda e: e.value,
-    )  # fmt: skip
-    yield from _lines(
-        report, "catalogue", "Cost against the size of the catalogue", "products",
-        "us of processor", {"by id": "growth product", "list of 20": "growth list"}, sizes,
-        lambda e: e.platform_us,
-    )  # fmt: skip
-    yield from _lines(
-        report, "history", "Cost against what a user has ordered", "orders", "us of processor",
-        {"order list": "history"}, sizes, lambda e: e.platform_us,
-    )  # fmt: skip
-    known = [each for each in report.results if set(ONE_IN) <= set(each.latency_ms)]
-    plain = [each for each in known if not each.name.startswith(("sweep", "growth", "history"))]
-    slow = {e.title: [(ONE_IN[p], e.latency_ms[p]) for p in ONE_IN] for e in plain}
-    if slow:
-        named = "one request in so many is slower"
-        yield "latency", chart.lines("Latency", named, "ms", slow)
-    spent = {e.title: e.cpu_us for e in plain}
-    if spent:
-        yield "processor", chart.bars("Processor time a request, by process", "us", spent)
-    memory = report.found("memory")
-    if memory and memory.memory_mb:
-        yield "memory", chart.bars("Idle memory", "MB", {"idle": memory.memory_mb})
-
-
-def _lines(
-    report: Report, file: str, title: str, x_name: str, y_name: str, wanted: Mapping[str, str],
-    x: Callable[[Measured], float], y: Callable[[Measured], float],
-) -> Iterator[tuple[str, str]]:  # fmt: skip
-    series = {
-        shown: [(x(each), y(each)) for each in report.results if each.name == name]
-        for shown, name in wanted.items()
-    }
-    series = {shown: points for shown, points in series.items() if points}
-    if series:
-        yield file, chart.lines(title, x_name, y_name, series)
 
 
 def _processor() -> str:

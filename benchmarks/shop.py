@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,12 +15,17 @@ import psutil
 import pymongo
 from bson import ObjectId
 
+from benchmarks import copying
 from benchmarks.clients import Clients, LoadError
-from benchmarks.jobs import CATEGORIES, Job, Stage
+from benchmarks.jobs import CATEGORIES, HOT_SET, SERIES, Job, Stage, series
 from mercato.embedded import keys
+from mercato.embedded.secure.authority import CA_FILE
+from mercato.embedded.secure.mode import FOLDER, trusting
 from mercato.embedded.settings import WIDE_LIMITS
+from mercato.embedded.size import SINGLE, Size
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
+from mercato.platform.rpc import Channels
 from mercato.platform.settings import Settings, load, whole_environment
 from mercato.platform.tokens import Tokens
 from mercato.storm.wire import Wire
@@ -30,7 +36,7 @@ SETTLED_S_MAX: Final = 1200.0
 DATABASE_S: Final = 60.0
 OLD_ORDERS_S: Final = 2.0
 OLD_ORDERS_MAX: Final = 2_000
-INSERTED_AT_ONCE: Final = 1_000
+STAGED_MAX: Final = 100_000  # of products and of orders, drawn anew for each job
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - of accounts that live for an hour
 
 # What has to come to its end after the last order: (collection, what is still on its way).
@@ -48,24 +54,36 @@ class Shop:
         self.platform = platform
         self.store = store
         self.port = urlsplit(platform.urls["gateway"]).port or 80
+        self.authority = str(platform.data_dir / FOLDER / CA_FILE) if platform.secure else ""
         self._home = home
+        self._tls = trusting(platform.data_dir, platform.urls["gateway"])
         private, _ = keys.files(platform.data_dir)
         settings = load(Settings, platform.environment)
         self._tokens = Tokens.of(settings, keys_file=str(private))
+        self.channels = Channels(self._tokens, "gateway")
         self._customers: list[tuple[str, str]] = []  # ids and addresses
         self._regulars: dict[str, str] = {}
         self._imported = 0
-        self._products: list[str] = []
+        self._stage = home / "stage.json"
+        self._random = Random(7)  # noqa: S311
+        self.products: list[str] = []
+        self.orders: list[tuple[str, str]] = []  # ids, and whose they are
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, home: Path, environment: Mapping[str, str] | None = None
+        cls,
+        home: Path,
+        environment: Mapping[str, str] | None = None,
+        size: Size = SINGLE,
+        secure: bool = False,
     ) -> AsyncIterator["Shop"]:
         """Starts a platform on the folder `home`; its services are told `environment` too."""
         told = {**WIDE_LIMITS, **(environment or {})}
         async with (
-            Platform.open(home / "data", rewire=lambda _: told) as platform,
+            Platform.open(
+                home / "data", rewire=lambda _: told, size=size, secure=secure
+            ) as platform,
             Store.open(platform.environment["MONGO_URI"], "ecommerce") as store,
         ):
             yield cls(platform, store, home)
@@ -79,20 +97,22 @@ class Shop:
         with path.open("w") as file:
             file.write("sku,name,price,stock,category,description\n")
             for n in range(self._imported, count):
-                about = f"A thing of the kind that people order {n % 97} times a year."
-                file.write(f"S-{n},Thing {n},{n % 900 + 1}.99,{STOCK},c{n % CATEGORIES},{about}\n")
+                number, name, series = product_names(n)
+                about = f"A thing that people order {n % 97} times a year of the {series}."
+                price, category = f"{n % 900 + 1}.99", f"c{n % CATEGORIES}"
+                file.write(f"{number},{name},{price},{STOCK},{category},{about}\n")
         self._imported = count
         told = await self._imported_from(path)
         if told["created"] != new:
             raise LoadError(f"of {new} products {told['created']} were imported")
         with pymongo.timeout(DATABASE_S):
             products = await self.store["products"].find({}, {"_id": 1}).to_list()
-        self._products = [str(each["_id"]) for each in products]
+        self.products = [str(each["_id"]) for each in products]
         return new, float(told["seconds"])
 
     async def welcome(self) -> None:
         """Registers the customers."""
-        wire = Wire(self.port)
+        wire = Wire(self.port, self._tls)
         for number in range(CUSTOMERS):
             email = f"customer-{number}@shop.example"
             self._customers.append((await self._registered(wire, email), email))
@@ -103,38 +123,52 @@ class Shop:
 
         Theirs are copies of what has been placed: that many real ones would take as many mails.
         """
-        job = Job("order", self.port, await self.stage(), 8, OLD_ORDERS_S)
-        await clients.run(job)
-        await self.settled()
-        placed = await self.store["orders"].find().limit(OLD_ORDERS_MAX).to_list()
-        wire = Wire(self.port)
+        placed = await self.place(clients, OLD_ORDERS_MAX)
+        templates = await copying.order_families(self.store, placed, user=True)
+        wire = Wire(self.port, self._tls)
         for count in histories:
             user_id = await self._registered(wire, f"regular-{count}@shop.example")
             self._regulars[str(count)] = user_id
-            for begin in range(0, count, INSERTED_AT_ONCE):
-                copies = [
-                    _copy(placed[n % len(placed)], user_id)
-                    for n in range(begin, min(begin + INSERTED_AT_ONCE, count))
-                ]
-                await self.store["orders"].insert_many(copies)
+            user = ObjectId(user_id)
+            names = (copying.order_names(ObjectId(), "", user) for _ in range(count))
+            await copying.fill(self.store, templates, names)
+            await copying.take(self.store, placed, count)
         wire.close()
+
+    async def place(self, clients: Clients, count_max: int) -> list[Mapping[str, Any]]:
+        """Has orders placed for a moment; returns the oldest `count_max` of them."""
+        job = Job("order", self.port, await self.stage(), 8, OLD_ORDERS_S, authority=self.authority)
+        await clients.run(job)
+        await self.settled()
+        with pymongo.timeout(DATABASE_S):
+            placed = await self.store["orders"].find().sort("_id", 1).limit(count_max).to_list()
+        self.orders = [(str(each["_id"]), str(each["user_id"])) for each in placed]
+        return list(placed)
 
     async def stage(self) -> str:
         """Writes down what requests are made of now, with new tokens; returns the path."""
         numbers = {user_id: n for n, (user_id, _) in enumerate(self._customers)}
-        ours = {"user_id": {"$in": [ObjectId(user_id) for user_id in numbers]}}
-        cursor = self.store["orders"].find(ours, {"user_id": 1}).limit(OLD_ORDERS_MAX)
-        orders = [(str(each["_id"]), numbers[str(each["user_id"])]) async for each in cursor]
+        drawn = self._random.sample(self.orders, min(len(self.orders), STAGED_MAX))
         stage = Stage(
-            self._products,
+            self._drawn(),
             [self._tokens.access(user_id, "customer") for user_id, _ in self._customers],
-            orders,
+            [(order_id, numbers[user_id]) for order_id, user_id in drawn],
             {n: self._tokens.access(id_, "customer") for n, id_ in self._regulars.items()},
             [(email, PASSWORD) for _, email in self._customers],
+            len(self.products) // SERIES,
         )
-        path = self._home / f"stage-{time.monotonic_ns()}.json"
-        path.write_bytes(msgspec.json.encode(stage))
-        return str(path)
+        self._stage.unlink(missing_ok=True)
+        self._stage = self._home / f"stage-{time.monotonic_ns()}.json"  # clients know it by name
+        self._stage.write_bytes(msgspec.json.encode(stage))
+        return str(self._stage)
+
+    def _drawn(self) -> list[str]:
+        """Returns the products that requests are about; the hot set stays the same."""
+        rest = self.products[HOT_SET:]
+        wanted = STAGED_MAX - HOT_SET
+        return self.products[:HOT_SET] + (
+            rest if len(rest) <= wanted else self._random.sample(rest, wanted)
+        )
 
     async def settled(self) -> dict[str, float]:
         """Waits until nothing is under way; returns after how many seconds each kind was done."""
@@ -169,7 +203,7 @@ class Shop:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "mercato", "import", "products", str(path),
             "--data-dir", folder, "--json",
-            stdout=asyncio.subprocess.PIPE, env=whole_environment(),
+            stdout=asyncio.subprocess.PIPE, env=whole_environment(), start_new_session=True,
         )  # fmt: skip
         try:
             output, _ = await process.communicate()
@@ -177,7 +211,7 @@ class Shop:
             if process.returncode is None:
                 process.kill()
         if process.returncode:
-            raise LoadError(f"the import failed: {output.decode()}")
+            raise LoadError(f"the import failed: {output[:500].decode()}")
         told: dict[str, Any] = msgspec.json.decode(output)
         return told
 
@@ -192,7 +226,6 @@ def cpu_s(pid: int) -> float:
     return float(sum(each.user + each.system for each in times))
 
 
-def _copy(order: Mapping[str, Any], user_id: str) -> dict[str, Any]:
-    copied = {**order, "_id": ObjectId(), "user_id": ObjectId(user_id)}
-    copied.pop("idempotency_key", None)
-    return copied
+def product_names(n: int) -> tuple[str, str, str]:
+    """Returns what names the n-th product: sku, name, and a word that SERIES products share."""
+    return f"S-{n:07}", f"Thing {n:07}", series(n // SERIES)

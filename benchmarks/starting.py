@@ -13,7 +13,8 @@ import psutil
 
 from benchmarks.clients import LoadError
 from benchmarks.figures import median, medians
-from benchmarks.measuring import Measured, Plan
+from benchmarks.measuring import Found, Measured, Plan
+from benchmarks.memory import MB, by_part
 from mercato.embedded import state
 from mercato.embedded.state import PlatformState
 from mercato.platform.settings import whole_environment
@@ -22,10 +23,9 @@ READY_S_MAX: Final = 120.0
 STOPPED_S_MAX: Final = 20.0
 REST_S: Final = 5.0
 POLL_S: Final = 0.02
-MB: Final = 1_000_000
 
 
-async def measure(plan: Plan) -> list[Measured]:
+async def measure(plan: Plan, found: Found) -> None:
     """Starts it on a new folder and once more on the same, as often as the plan says."""
     cold, again, memory = [], [], []
     for number in range(plan.runs):
@@ -39,14 +39,14 @@ async def measure(plan: Plan) -> list[Measured]:
         plan.tell(f"cold start {cold[-1]:.1f} s, again {again[-1]:.1f} s")
     total = [sum(each.values()) for each in memory]
     plan.tell(f"idle memory: {median(total):.0f} MB")
-    return [
-        _measured("start", "cold start to ready, new folder", "s", cold),
-        _measured("start again", "start to ready, folder of a shop", "s", again),
+    found.keep(_measured("start", "cold start to ready, new folder", "s", cold))
+    found.keep(_measured("start again", "start to ready, folder of a shop", "s", again))
+    found.keep(
         Measured(
             name="memory", title="idle memory, everything (PSS)", unit="MB",
             value=median(total), runs=[round(each) for each in total], memory_mb=medians(memory),
-        ),
-    ]  # fmt: skip
+        )
+    )  # fmt: skip
 
 
 def _measured(name: str, title: str, unit: str, values: list[float]) -> Measured:
@@ -60,6 +60,7 @@ async def _up(folder: Path) -> AsyncIterator[tuple[PlatformState, float]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "mercato", "up", "--quiet", "--port", "0",
         "--data-dir", str(folder), stdout=asyncio.subprocess.DEVNULL, env=whole_environment(),
+        start_new_session=True,
     )  # fmt: skip
     try:
         known = await _ready(process, folder)
@@ -86,13 +87,7 @@ async def _ready(process: asyncio.subprocess.Process, folder: Path) -> PlatformS
 
 
 def _memory_mb(known: PlatformState) -> dict[str, float]:
-    """Returns each part's proportional set size: what processes share is counted once in all."""
-    mb: dict[str, float] = {}
-    for name, part in known.parts.items():
-        if part.process:
-            process = psutil.Process(part.process.pid)
-            family = (process, *process.children(recursive=True))
-            mb[name] = sum(each.memory_full_info().pss for each in family) / MB
+    mb = by_part(known.parts)
     if known.supervisor:  # whose children are the parts
         mb["supervisor"] = psutil.Process(known.supervisor.pid).memory_full_info().pss / MB
     return mb

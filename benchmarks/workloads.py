@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from benchmarks.measuring import Bench, Measured, Plan, Workload, bench, gathered
+from benchmarks.measuring import Bench, Measured, Workload, bench, gathered
 from benchmarks.shop import Shop
 
 PRODUCTS: Final = (
@@ -23,11 +23,11 @@ LOGINS: Final = (Workload("login", "login", "login", connections=8),)
 MIXED: Final = (Workload("mixed", "mixed, 90 % reads", "mixed", places=True),)
 
 GROUPS: Final[dict[str, tuple[Workload, ...]]] = {
-    "products": PRODUCTS, "list": LISTS, "reads": READS, "login": LOGINS, "orders": ORDERS,
+    "products": PRODUCTS, "lists": LISTS, "reads": READS, "login": LOGINS, "orders": ORDERS,
     "reserved": RESERVED, "mixed": MIXED,
 }  # fmt: skip
-# Groups with a programme of their own.
-OTHERS: Final = ("start", "import", "growth", "history", "sweep", "open", "limits", "compare")
+# Groups on the same shop, with a programme of their own.
+OTHERS: Final = ("import", "history", "sweep", "open", "limits", "compare")
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 OPEN_SHARES: Final = (0.25, 0.5, 0.75)  # of what the closed loop came to
 # One transaction for each order, one hop for each call, and nothing spent on limits.
@@ -36,7 +36,7 @@ ALONE: Final = {"GROUP_MAX": "1", "RATE_LIMITS": "off"}
 
 async def measure(on: Bench) -> None:
     """Runs every group that the plan wants, one after the other."""
-    await _grow(on)
+    await _stock(on)
     await on.shop.welcome()
     if on.plan.wants("reads", "mixed", "history"):
         on.plan.tell("place the orders of the past")
@@ -52,23 +52,24 @@ async def measure(on: Bench) -> None:
         await _sweep(on)
 
 
-async def _grow(on: Bench) -> None:
-    """Fills the catalogue in steps, and measures what a read costs at each."""
-    for size in (*(s for s in SIZES if s < on.plan.products), on.plan.products):
+async def _stock(on: Bench) -> None:
+    """Fills the catalogue in steps, since an import may depend on what is there."""
+    for size in steps(on.plan.products):
         on.plan.tell(f"import until there are {size:,} products")
         count, seconds = await on.shop.stock(size)
         rate = count / seconds
-        if on.plan.wants("import", "growth"):
-            on.keep(
+        if on.plan.wants("import"):
+            on.found.keep(
                 Measured(
-                    name="import", title="import", unit="products/s", value=rate, runs=[rate],
-                    size=size,
+                    name="import", title=f"import, until there are {size:,}", unit="products/s",
+                    value=rate, runs=[rate], size=size,
                 )
             )  # fmt: skip
-        for workload in (PRODUCTS[1], LISTS[0]) if on.plan.wants("growth") else ():
-            name, title = f"growth {workload.kind}", f"{workload.title}, of {size:,}"
-            sized = Workload(name, title, workload.kind, size=size, longer=1 / 3)
-            await on.measure(sized)
+
+
+def steps(last: int) -> list[int]:
+    """Returns 1,000, 10,000 and so on, ending with `last`."""
+    return [*(size for size in SIZES if size < last), last]
 
 
 async def _histories(on: Bench) -> None:
@@ -81,7 +82,7 @@ async def _histories(on: Bench) -> None:
 
 async def _open_loop(on: Bench) -> None:
     """Orders at given rates, by default at shares of what the closed loop came to."""
-    known = [each.value for each in on.results if each.name == "order"]
+    known = [each.value for each in on.found.results if each.name == "order"]
     best = known[0] if known else (await on.run(ORDERS[0], 0)).value
     for rate in on.plan.rates or [round(best * share, -1) for share in OPEN_SHARES]:
         title = f"orders arriving at {rate:,.0f}/s"
@@ -106,7 +107,9 @@ async def compare(on: Bench) -> None:
     """Takes turns with a platform in which nothing is folded, under the same orders."""
     plan = on.plan
     plan.tell("start a second platform: one transaction per order")
-    async with Shop.open(plan.home / "alone", ALONE) as shop, bench(shop, plan) as other:
+    async with (
+        Shop.open(plan.home / "alone", ALONE) as shop, bench(shop, plan, on.found) as other,
+    ):  # fmt: skip
         await shop.stock(plan.products)
         await shop.welcome()
         turns = (
@@ -114,20 +117,17 @@ async def compare(on: Bench) -> None:
             (other, Workload("alone", "order placed, one transaction each", "order", places=True)),
         )
         runs: dict[str, list[Measured]] = {workload.name: [] for _, workload in turns}
+        for where, workload in turns:
+            await where.warm_up(workload)
         for number in range(plan.runs):
             for where, workload in turns:
                 runs[workload.name].append(await where.run(workload, number))
                 plan.tell(f"{workload.title}: {runs[workload.name][-1].value:,.0f}/s")
-    grouped, alone = (on.keep(gathered(each)) for each in runs.values())
+    grouped, alone = (on.found.keep(gathered(each)) for each in runs.values())
     ratios = [a.value / b.value for a, b in zip(*runs.values(), strict=True)]
-    on.keep(
+    on.found.keep(
         Measured(
             name="ratio", title="ratio to one transaction per order", unit="x",
             value=grouped.value / alone.value, runs=[round(each, 2) for each in ratios],
         )
     )  # fmt: skip
-
-
-def names(plan: Plan) -> list[str]:
-    """Returns the groups that `plan` will run."""
-    return [name for name in (*GROUPS, *OTHERS) if plan.wants(name)]
