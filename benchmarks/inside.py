@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from functools import lru_cache
 from typing import Any, Final
 
 from mercato.gateway.edge import Edge
@@ -23,13 +24,14 @@ from mercato.gateway.limits import Limits
 from mercato.gateway.listings import Listed, Listings
 from mercato.gateway.main import layered, routed
 from mercato.gateway.operation import Door
+from mercato.gateway.orders import Orders
 from mercato.gateway.product_shapes import ProductListing
 from mercato.gateway.settings import GatewaySettings
 from mercato.gateway.trail import Reporter
 from mercato.gateway.users import Users
 from mercato.kernel.clock import now, rfc3339
 from mercato.kernel.identity import new_id
-from mercato.pb import inventory_pb2, money_pb2
+from mercato.pb import inventory_pb2, money_pb2, order_pb2
 from mercato.pb.security_pb2_grpc import SecurityServiceStub
 from mercato.platform import telemetry
 from mercato.platform.rpc import Channels
@@ -46,6 +48,11 @@ HEADERS: Final = (
 )  # fmt: skip
 
 
+@lru_cache
+def _token() -> str:
+    return Tokens(_settings().jwt_secret).access(new_id(), "customer")
+
+
 def _settings() -> GatewaySettings:
     return GatewaySettings(
         jwt_secret=Secret("a secret of the measurement, of enough bytes"),
@@ -60,7 +67,9 @@ async def _gateway() -> AsyncIterator[tuple[Edge, Inventory]]:
     channels = Channels(tokens, "gateway")
     async with channels.open(NOWHERE) as channel, Limits.open(settings) as limits:
         inventory = Inventory(channels, channel)
-        door, resources = Door(tokens, "EUR", limits), [inventory, Users(channels, channel)]
+        orders, users = Orders(channels, channel), Users(channels, channel)
+        orders._orders.BatchGetOrders = _orders  # type: ignore[assignment]
+        door, resources = Door(tokens, "EUR", limits), [inventory, orders, users]
         reporter = Reporter(channels, SecurityServiceStub(channel))
         app = routed(door, resources, [])
         yield layered(app, inventory.catalogue, limits, reporter, settings), inventory
@@ -76,12 +85,31 @@ def _product() -> inventory_pb2.Product:
 
 
 def _scope(method: str, path: str) -> dict[str, Any]:
+    token = _token() if "orders" in path else ""
+    bearer = [(b"authorization", f"Bearer {token}".encode())] if token else []
     return {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http",
         "server": ("127.0.0.1", 8080), "client": ("127.0.0.1", 50_000), "method": method,
         "root_path": "", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": list(HEADERS), "state": {},
+        "headers": [*HEADERS, *bearer], "state": {},
     }  # fmt: skip
+
+
+async def _orders(request: order_pb2.BatchGetOrdersRequest, **_: Any) -> Any:
+    """Answers as the order service would, each with an order of three lines."""
+    money = money_pb2.Money(minor=1999, currency="EUR")
+    line = order_pb2.OrderItem(product_id=new_id(), name="Coffee mug", quantity=1, unit_price=money)
+    found = [
+        order_pb2.FoundOrder(
+            order=order_pb2.Order(
+                id=each.id, user_id=each.user_id, items=[line] * 3, total=money, status="PENDING",
+                stock="RESERVED", created_at="2026-11-22T12:00:00.123Z",
+                updated_at="2026-11-22T12:00:00.123Z",
+            )
+        )
+        for each in request.orders
+    ]  # fmt: skip
+    return order_pb2.BatchGetOrdersResponse(results=found)
 
 
 async def _receive() -> Any:
@@ -118,6 +146,7 @@ async def _measure(profiled: str) -> dict[str, float]:
             "product": ("GET", f"/api/inventory/{product.id}", 200),
             "product, routed": ("GET", f"/api/inventory/{product.id}/", 200),
             "list": ("GET", "/api/inventory", 200),
+            "order, but for gRPC": ("GET", f"/api/orders/{new_id()}", 200),
             "login, refused": ("POST", "/api/users/authenticate", 429),
             "unknown path": ("GET", "/nothing", 404),
         }

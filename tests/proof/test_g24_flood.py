@@ -49,6 +49,8 @@ class Flood:
                     group.create_task(self._one(sent))
                     sent += 1
                 await asyncio.sleep(0.01)
+        for wire in self.free:
+            wire.close()
 
     async def _one(self, number: int) -> None:
         """By turns at the victim, at nobody in particular, and all from one address."""

@@ -225,7 +225,7 @@ def _service(
         answers=answers,
         tier=Tier.GATEWAY if name == "gateway" else Tier.SERVICE,
         environment=environment,
-        niceness=servers.MAIL_NICENESS if name in ("mailer", "audit") else 0,
+        niceness=servers.NICENESS.get(name, 0),
     )
 
 

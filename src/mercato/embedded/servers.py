@@ -14,6 +14,8 @@ from mercato.embedded.state import write_private
 
 MIB = 1024 * 1024
 MAIL_NICENESS = 5
+# Of services that may wait for the others where they share few cores: orders come first.
+NICENESS = {"mailer": MAIL_NICENESS, "audit": MAIL_NICENESS, "user": 5}
 DRAIN_S = 1.0  # of a gateway behind the balancer, which looks several times as often
 
 
