@@ -75,15 +75,19 @@ class MongoProducts:
         query: Document = {"retired": False}
         query |= {"category": category} if category else {}
         query |= {"$text": {"$search": _every_word(text)}} if text else {}
-        cursor = self._products.find(query)
-        if text and not sort:
-            cursor = cursor.sort([("score", {"$meta": "textScore"}), ("_id", -1)])
-        else:
-            name, direction = sort.lstrip("-"), -1 if sort.startswith("-") or not sort else 1
-            keys = [(_SORTED_BY.get(name, name), direction)]
-            cursor = cursor.sort(keys if keys[0][0] == "_id" else [*keys, ("_id", -direction)])
-        documents = await cursor.skip(skip).limit(limit).allow_disk_use(True).to_list()
-        return [product_of(d) for d in documents], await self._count(category, text, query)
+        known = self._counts.get((category, text))
+        stages: list[Document] = [
+            {"$match": query}, {"$sort": _order(text, sort)}, {"$skip": skip}, {"$limit": limit}
+        ]  # fmt: skip
+        if known is None and not text:  # one command for both costs little more than one of them
+            counting = [{"$match": query}, {"$count": "total"}]
+            stages.append({"$unionWith": {"coll": "products", "pipeline": counting}})
+        documents = await (await self._products.aggregate(stages, allowDiskUse=True)).to_list()
+        if known is None:
+            counted = documents.pop()["total"] if documents and "total" in documents[-1] else 0
+            known = await self._products.count_documents(query) if text else counted
+            self._counts.put((category, text), known)
+        return [product_of(d) for d in documents], known
 
     async def update(
         self, product_id: str, change: Callable[[Product], None], *, once: Move | None = None
@@ -189,12 +193,14 @@ class MongoProducts:
         self._outbox.told_soon()
         return result
 
-    async def _count(self, category: str, text: str, query: Document) -> int:
-        known = self._counts.get((category, text))
-        if known is None:
-            known = await self._products.count_documents(query)
-            self._counts.put((category, text), known)
-        return known
+
+def _order(text: str, sort: str) -> Document:
+    """Returns what a list is sorted by: as `sort` says, or the best first, or the newest."""
+    if text and not sort:
+        return {"score": {"$meta": "textScore"}, "_id": -1}
+    direction = -1 if sort.startswith("-") or not sort else 1
+    name = _SORTED_BY.get(sort.lstrip("-"), sort.lstrip("-"))
+    return {name: direction} if name == "_id" else {name: direction, "_id": -direction}
 
 
 def _changed(
