@@ -39,10 +39,13 @@ def present(headers: Mapping[str, str]) -> dict[str, str]:
     return {**headers} | ({"Authorization": f"Bearer {known.token}"} if known else {})
 
 
+def expire(headers: Mapping[str, str]) -> None:
+    """Has the token of `headers` renewed by the next request."""
+    _SIGN_INS[headers["Authorization"].removeprefix("Bearer ")].renew_at = 0.0
+
+
 class Renewing(httpx2.Auth):
     """Sends the present token in place of the first one, and gets the next in time."""
-
-    requires_response_body = True
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}/api/sessions/refresh"
@@ -56,6 +59,7 @@ class Renewing(httpx2.Auth):
             if time.monotonic() > known.renew_at:
                 body = {"refresh_token": known.refresh_token}
                 answer = yield httpx2.Request("POST", self._url, json=body)
+                await answer.aread()
                 if answer.status_code == 200:
                     known = _SIGN_INS[first] = _SignIn.of(answer.json())
             request.headers["authorization"] = f"Bearer {known.token}"

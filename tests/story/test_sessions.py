@@ -5,6 +5,7 @@ import time
 
 from bson import ObjectId
 
+from tests.story.renewing import expire, present
 from tests.story.shop import PASSWORD, Shop, eventually
 
 AT_ONCE = 50
@@ -55,3 +56,12 @@ async def test_the_database_holds_no_token(shop: Shop) -> None:
     assert {len(bytes(document["hash"])) for document in kept} == {32}
     assert granted["refresh_token"][20:60] not in str(kept)
     assert granted["token"] not in str(kept)
+
+
+async def test_who_stays_signed_in_for_hours_gets_new_tokens_on_the_way(shop: Shop) -> None:
+    buyer = await shop.register("patient")
+    first = present(buyer.headers)
+    expire(buyer.headers)
+    answer = await shop.http.get("/api/users/me", headers=buyer.headers)
+    assert answer.status_code == 200, answer.text
+    assert present(buyer.headers) != first
