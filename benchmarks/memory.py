@@ -23,7 +23,7 @@ ORDERS_PER_S_MIN: Final = 50
 PER: Final = 100_000  # orders
 GROWN_SHARE_MAX: Final = 0.05
 GROWN_MB_MAX: Final = 5.0
-ORDERS_MIN: Final = 20_000  # of fewer nothing can be said
+ORDERS_MIN: Final = 100_000  # before that the servers' bounded caches are still filling
 
 Samples = Sequence[tuple[float, Mapping[str, float]]]
 
