@@ -175,6 +175,24 @@ async def test_both_ways_share_a_quota_and_refuse_alike(ways: tuple[Way, Way]) -
     assert refused[0][0]["status"] == 429
 
 
+async def test_what_is_gone_is_refused_alike(ways: tuple[Way, Way]) -> None:
+    short, long = ways
+    path = f"{URL}/{MUG.id}"
+    for way in ways:
+        way.inventory.catalogue.forget(MUG.id)
+    told = await short.ask(path)
+    assert told == await long.ask(path)
+    assert told[0]["status"] == 404
+    assert (short.routed, long.routed) == ([], [path])
+
+
+async def test_a_list_that_is_not_in_memory_is_fetched_alike(ways: tuple[Way, Way]) -> None:
+    short, long = ways
+    for query in ("page=2", "page=3&limit=1", "sort=-price"):
+        assert await short.ask(URL, query=query) == await long.ask(URL, query=query)
+    assert not short.routed
+
+
 async def test_what_is_gone_or_never_was_is_not_in_memory(ways: tuple[Way, Way]) -> None:
     short, _ = ways
     catalogue = short.inventory.catalogue

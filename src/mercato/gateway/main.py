@@ -120,8 +120,8 @@ def layered(
     """Returns `app` behind all that a request passes on its way, the edge first."""
     https = bool(settings.tls_cert_file) or settings.public_url.startswith("https:")
     proxies = Proxies(settings.trusted_proxies, settings.forwarded_header)
-    near = Shortcut(Watch(Limited(app, limits), reporter), catalogue, limits)
-    return Edge(Cors(near, settings.cors_origins), proxies, https=https)
+    watched = Watch(Shortcut(Limited(app, limits), catalogue, limits), reporter)
+    return Edge(Cors(watched, settings.cors_origins), proxies, https=https)
 
 
 def _peers(s: GatewaySettings) -> Sequence[tuple[str, str]]:
