@@ -99,7 +99,8 @@ class Load:
             (
                 f"/api/inventory/{random.choice(self.products)}",
                 f"/api/orders/{random.choice(self.placed[-RECENT:])}",
-                "/api/inventory?limit=5",  # lists come from the database, whatever is cached
+                # each time another list, which comes from the database, whatever is cached
+                f"/api/inventory?limit=5&page={random.randint(1, 100_000)}",
                 "/api/orders?limit=5",
             )
         )
