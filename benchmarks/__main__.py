@@ -8,6 +8,7 @@ Everything runs on loopback and in a folder of its own that is gone afterwards, 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -29,7 +30,8 @@ HISTORIES: Final = (10, 100, 1_000, 10_000)
 SWEEP: Final = (1, 4, 16, 64, 256)
 
 
-def _arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the options in `words`, by default those of the command; exits on a wrong one."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=str(__doc__).partition("\n")[0]
     )
@@ -46,7 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--orders", type=int, help=f"of the soak, by default {FULL_ORDERS:,}")
     parser.add_argument("--rate", type=float, action="append", help="of orders in an open loop")
     parser.add_argument("--markdown", action="store_true", help="show the table for the docs")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     unknown = {name for name in given.only.split(",") if name} - set(known)
     if unknown:
         parser.error(f"--only knows no {', '.join(sorted(unknown))}; but {', '.join(known)}")
@@ -105,7 +107,7 @@ async def _shared(plan: Plan, found: Found) -> None:
 
 def main() -> int:
     """Returns 0, or 1 when something could not be measured, 130 after Ctrl-C."""
-    given = _arguments()
+    given = arguments()
     began = datetime.now(UTC)
     plan = _plan(given)
     found = run(lambda home: measure(replace(plan, home=home)))

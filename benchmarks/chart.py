@@ -13,8 +13,9 @@ BAR, GAP = 22, 12
 # Told apart by eyes that see few colours too (Okabe and Ito).
 COLOURS: Final = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f",
-    "#4b3f72", "#a05a2c",
+    "#4b3f72", "#a05a2c", "#1b9e9e", "#b3b300",
 )  # fmt: skip
+QUARTERED: Final = (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10)
 STYLE: Final = (
     "<style>text{font:12px ui-sans-serif,system-ui,sans-serif;fill:#1d2430}"
     ".tick{fill:#667085;font-size:11px}.title{font-size:14px;font-weight:600}"
@@ -110,8 +111,8 @@ def _whole(parts: Sequence[str], height: float) -> str:
 
 
 def _round_up(value: float) -> float:
-    """Returns the next number that begins with 1, 2, 4 or 8 and goes on with zeros; 1 for 0."""
+    """Returns the next number whose quarters are short to write; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(first * power for first in (1, 2, 4, 8, 10) if first * power >= value * 0.999)
+    return next(first * power for first in QUARTERED if first * power >= value * 0.999)

@@ -117,4 +117,4 @@ def busy(measured: Measured) -> str:
     all_of_it = sum(measured.cpu_us.values()) * measured.value / 1e6 / cores
     copies = [us for name, us in measured.cpu_us.items() if kind_of(name) == SERVICE]
     service = sum(copies) * measured.value / 1e6
-    return f"{SERVICE} {service:.0%} of a processor; {all_of_it:.0%} of all {cores} at work"
+    return f"{SERVICE} {service:.0%} of a processor; {all_of_it:.0%} of all {cores} at work for it"
