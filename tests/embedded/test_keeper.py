@@ -63,19 +63,20 @@ async def test_a_part_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: P
 
 
 async def test_what_a_dead_part_left_in_its_group_is_killed_with_it(tmp_path: Path) -> None:
-    one = keeper(f"(sleep 2; touch {tmp_path}/orphan) & sleep 0.2; exit 1", tmp_path)
+    one = keeper(f"(sleep 1; touch {tmp_path}/orphan) & sleep 0.2; exit 1", tmp_path)
     async with keeping(one):
         await one.ready.wait()
         while one.restarts == 0:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         await one.stop(grace_s=1)
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
     assert not (tmp_path / "orphan").exists()
 
 
 async def test_the_pause_before_a_restart_doubles(tmp_path: Path) -> None:
     told: list[str] = []
     one = keeper("sleep 0.2; exit 1", tmp_path, told)
+
     async with keeping(one):
         await one.ready.wait()
         while one.restarts < 3:  # noqa: ASYNC110

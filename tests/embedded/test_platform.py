@@ -107,7 +107,9 @@ async def test_a_data_directory_has_one_supervisor_only(platform: Platform) -> N
             pass
 
 
-async def test_data_and_ports_survive_a_restart(tmp_path: Path) -> None:
+async def test_data_and_ports_survive_a_restart_and_data_the_loss_of_the_ports(
+    tmp_path: Path,
+) -> None:
     began = time.monotonic()
     async with Platform.open(tmp_path, services=()) as platform:
         assert time.monotonic() - began < READY_S_MAX
@@ -116,16 +118,12 @@ async def test_data_and_ports_survive_a_restart(tmp_path: Path) -> None:
     assert not state.read(tmp_path).alive  # type: ignore[union-attr]
     async with Platform.open(tmp_path, services=()) as platform:
         assert platform.environment == environment
-        assert await committed(platform) > count
-
-
-async def test_the_replica_set_follows_mongod_to_another_port(tmp_path: Path) -> None:
-    async with Platform.open(tmp_path, services=()) as platform:
-        uri, count = platform.environment["MONGO_URI"], await committed(platform)
+        again = await committed(platform)
+    assert again > count
     (tmp_path / state.FILE).unlink()
-    async with Platform.open(tmp_path, services=()) as platform:
-        assert platform.environment["MONGO_URI"] != uri
-        assert await committed(platform) > count
+    async with Platform.open(tmp_path, services=()) as platform:  # the replica set follows
+        assert platform.environment["MONGO_URI"] != environment["MONGO_URI"]
+        assert await committed(platform) > again
 
 
 async def test_servers_that_are_given_are_not_started(tmp_path: Path) -> None:

@@ -97,12 +97,17 @@ def test_a_second_signal_stops_all_at_once(tmp_path: Path) -> None:
         assert not psutil.wait_procs(running, timeout=2)[1]
 
 
-def test_a_second_up_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+def test_a_second_up_is_refused_and_the_doctor_knows_the_first(tmp_path: Path) -> None:
     with up(tmp_path) as supervisor:
         refused = mercato("up", "--services", "", data_dir=tmp_path)
+        port = state.running(tmp_path).ports["redis/redis"]
+        answer = mercato("doctor", "--json", "--port", str(port), data_dir=tmp_path)
     assert refused.returncode == 1
     assert f"pid {supervisor.pid}" in refused.stderr
     assert "Traceback" not in refused.stderr
+    check = next(each for each in json.loads(answer.stdout) if each["name"] == f"port {port}")
+    assert check["ok"]
+    assert str(tmp_path) in check["detail"]
 
 
 def test_a_platform_left_running_is_seen_and_stopped_from_elsewhere(tmp_path: Path) -> None:
@@ -148,12 +153,3 @@ def test_doctor_answers_programs_too(tmp_path: Path) -> None:
     checks = json.loads(mercato("doctor", "--json", "--port", "0", data_dir=tmp_path).stdout)
     assert all(check["ok"] for check in checks)
     assert {"glibc", "avx", "libraries", "disk", "mongod"} <= {check["name"] for check in checks}
-
-
-def test_doctor_knows_our_own_platform_by_its_port(tmp_path: Path) -> None:
-    with up(tmp_path):
-        port = state.running(tmp_path).ports["redis/redis"]
-        answer = mercato("doctor", "--json", "--port", str(port), data_dir=tmp_path)
-    check = next(each for each in json.loads(answer.stdout) if each["name"] == f"port {port}")
-    assert check["ok"]
-    assert str(tmp_path) in check["detail"]

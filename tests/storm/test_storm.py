@@ -42,7 +42,7 @@ def test_a_storm_of_three_thousand_orders_breaks_no_promise(tmp_path: Path) -> N
 
 def test_an_interrupted_storm_leaves_nothing_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    words = ("--data-dir", str(home), "--report", str(tmp_path / "report"))
+    words = ("--data-dir", str(home), "--report", str(tmp_path / "report"), "--clients", "4")
     with subprocess.Popen((*MERCATO, *words), stdout=subprocess.PIPE, text=True) as storm:
         try:
             assert storm.stdout is not None
