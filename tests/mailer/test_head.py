@@ -4,12 +4,13 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
+from email.headerregistry import Address
 from random import Random
 
 import pytest
 
 from mercato.kernel.errors import Invalid
-from mercato.mailer.composing import HEAD, Composer
+from mercato.mailer.composing import HEAD, Composer, _count_head
 from mercato.mailer.model import Mail, Order, Templated, Written, head_violations, message_id
 from tests.mailer.conftest import DOMAIN, a_mail
 
@@ -102,6 +103,35 @@ def test_generated_addresses_and_subjects_add_nothing(compose: Composer) -> None
         subject = str(make_header(decode_header(values["Subject"])))
         assert re.sub(r"\s", "", subject) == re.sub(r"\s", "", mail.content.subject)  # type: ignore[union-attr]
     assert min(accepted.values()) > 100
+
+
+def test_what_passes_for_an_address_is_one_to_the_standard_library_too() -> None:
+    random = Random(20261123)
+    passed = 0
+    for _ in range(VALUES):
+        text = "".join(random.choices(PIECES, k=random.choice((1, 2, 3)))) + "@shop.example"
+        if not list(head_violations(text, "Hello")):
+            assert str(Address(addr_spec=text)) == text
+            passed += 1
+    assert passed > 100
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("To: ada@shop.example\r\nBcc: eve@x.example", "To: eve@x.example", "Bcc: eve@x.example"),
+        *("To: ada@shop.example, eve@x.example", "To: ada@shop.example\n Bcc: eve@x.example"),
+        *("To: ada@shop.example\rBcc: eve@x.example", "To: ada@shop.example\r\n\r\nx"),
+    ],
+)
+def test_a_head_that_says_more_than_was_meant_is_counted_out(field: str) -> None:
+    fields = [f"{name}: x" for name in HEAD]
+    for to in ("To: ada@shop.example", "To: =?utf-8?q?a?= <ada@shop.example>"):
+        fields[HEAD.index("To")] = to
+        _count_head("\r\n".join((*fields, "", "text")).encode(), "ada@shop.example")
+    fields[HEAD.index("To")] = field
+    with pytest.raises(Invalid):
+        _count_head("\r\n".join((*fields, "", "text")).encode(), "ada@shop.example")
 
 
 @pytest.mark.parametrize(

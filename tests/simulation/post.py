@@ -2,11 +2,9 @@
 
 import asyncio
 import re
-from types import SimpleNamespace
 from typing import Any, Final
 
-from aiosmtplib import SMTPResponseException, SMTPServerDisconnected
-
+from mercato.mailer.dialogue import Reply
 from tests.simulation.chance import Trouble
 from tests.simulation.loop import Process, VirtualLoop
 
@@ -33,87 +31,70 @@ class MailServer:
         self.trouble.note("mail server", "has", message_id)
 
 
-class Connection:
-    """What `Post` uses of aiosmtplib.SMTP."""
+async def dial(server: MailServer, process: Process, _: Any) -> "Line":
+    process.check()
+    await asyncio.sleep(server.trouble.pause_s(WAY_S))
+    line = Line(server, process)
+    line.cut_maybe()
+    return line
+
+
+class Line:
+    """What `Post` uses of `mercato.mailer.dialogue.Line`."""
 
     def __init__(self, server: MailServer, process: Process) -> None:
         self._server = server
         self._process = process
-        self._answer: int | None = None
-        self.is_connected = False
-        self.transport = None
+        self.pipelines = server.trouble.chance.random() < 0.5
+        self.closed = False
 
-    @property
-    def protocol(self) -> "Connection | None":
-        return self if self.is_connected else None
-
-    async def connect(self) -> None:
+    async def ask(self, octets: bytes, count: int = 1, timeout_s: float = 0.0) -> list[Reply]:
         self._process.check()
+        if self.closed:
+            raise ConnectionResetError("not connected")
+        if octets.endswith(b"\r\n.\r\n"):
+            answered = self._post(octets)
+            await asyncio.sleep(self._server.trouble.pause_s(WAY_S) + WAY_S)
+            self._process.check()
+            if answered is None:
+                self.close()
+                raise ConnectionResetError("connection lost")
+            return [Reply(answered, "")]
         await asyncio.sleep(self._server.trouble.pause_s(WAY_S))
-        self._cut_maybe()
-        self.is_connected = True
-
-    async def noop(self) -> None:
-        await self._said()
-
-    async def rset(self) -> None:
-        await self._said()
-
-    async def mail(self, _: str) -> None:
-        await self._said()
-
-    async def rcpt(self, _: str) -> None:
-        await self._said()
-
-    async def execute_command(self, _: bytes) -> Any:
-        await self._said()
-        return SimpleNamespace(code=354, message="go ahead")
-
-    async def quit(self, timeout: float) -> None:
-        self.close()
+        self._process.check()
+        self.cut_maybe()
+        replies: list[Reply] = []
+        for command in octets.split(b"\r\n")[:-1]:
+            refused = bool(replies) and replies[-1].code >= 400
+            if not refused and self._server.trouble.happens("mail_refused"):
+                replies.append(Reply(451, "try again later"))
+            else:
+                replies.append(Reply(503 if refused else 354 if command == b"DATA" else 250, ""))
+        return replies
 
     def close(self) -> None:
-        self.is_connected = False
+        self.closed = True
 
-    def write(self, content: bytes) -> None:
+    def _post(self, octets: bytes) -> int | None:
         """The letter and its final dot; what becomes of it is the server's affair from here."""
-        self._process.check()
         server, trouble = self._server, self._server.trouble
-        if not self.is_connected:
-            raise SMTPServerDisconnected("not connected")
-        found = _ID.search(content)
+        found = _ID.search(octets)
         assert found is not None
-        message_id = found[1].decode()
-        self._answer = 250
+        answer: int | None = 250
         if server.away or trouble.happens("mail_cut"):
-            self._answer = None
+            answer = None
             if server.away or trouble.chance.random() < 0.5:
-                return
+                return None
         elif trouble.happens("mail_refused"):
-            self._answer = 451
-            return
-        late_s = trouble.chance.random() * (WAY_S if self._answer else LATE_S)
-        server.loop.outside(late_s, server.arrive, message_id)
+            return 451
+        late_s = trouble.chance.random() * (WAY_S if answer else LATE_S)
+        server.loop.outside(late_s, server.arrive, found[1].decode())
+        return answer
 
-    async def read_response(self, timeout: float) -> Any:
-        await asyncio.sleep(self._server.trouble.pause_s(WAY_S) + WAY_S)
-        self._process.check()
-        if self._answer is None:
-            self.close()
-            raise SMTPServerDisconnected("connection lost")
-        return SimpleNamespace(code=self._answer, message="")
-
-    async def _said(self) -> None:
-        self._process.check()
-        await asyncio.sleep(self._server.trouble.pause_s(WAY_S))
-        self._cut_maybe()
-        if self._server.trouble.happens("mail_refused"):
-            raise SMTPResponseException(451, "try again later")
-
-    def _cut_maybe(self) -> None:
+    def cut_maybe(self) -> None:
         if self._server.away or self._server.trouble.happens("mail_cut"):
             self.close()
-            raise SMTPServerDisconnected("connection lost")
+            raise ConnectionResetError("connection lost")
 
 
 class Mailbox:

@@ -5,6 +5,7 @@ import contextvars
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, cast
 
@@ -169,8 +170,8 @@ def _mailer(world: World, process: Process) -> list[Any]:
     server = Address(host="localhost")
     sending = Sender(mails, _letter, server, connections=2)
     for each in sending._posts:
-        each._smtp = cast(Any, post.Connection(world.mail_server, process))
-    mailing = Mailing(mails, sending.soon, now)
+        each._dial = cast(Any, partial(post.dial, world.mail_server, process))
+    mailing = Mailing(sending, now)
     mailbox = cast(Any, post.Mailbox(world.mail_server, process))
     world.wire.serve("mailer", process, MailerHandler(mailing, CURRENCY))
     return [sending.run(), Resolver(mails, mailbox).run()]

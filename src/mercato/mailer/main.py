@@ -42,7 +42,7 @@ async def main() -> None:
         await until_ready("mongo", lambda: store.ensure(SHAPES))
         mails = MongoMails(store, sender.domain)
         sending = Sender(mails, compose, server, connections=s.smtp_connections)
-        mailing = Mailing(mails, sending.soon, now)
+        mailing = Mailing(sending, now)
         service = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]
         grpc_server = Server([service], Tokens.of(s), ALLOWED, identity)
         handler = MailerHandler(mailing, s.currency, sealer.seal)

@@ -3,14 +3,17 @@
 Whoever works on a mail holds it by a lease: a token of their own, until `not_before`. A mail
 whose lease has run out is anybody's: NEW is sent by another copy, DOT is parked. The copies'
 clocks must agree to within a lease. A person takes the lease of what is stuck, whoever has it.
+
+What is new may be leased as it is stored: then it is sent from memory, and nobody looks for it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
 import msgspec
-from pymongo import IndexModel, ReturnDocument
+from pymongo import IndexModel, ReturnDocument, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from mercato.kernel.clock import now
@@ -33,13 +36,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
         schema={
             "bsonType": "object",
             "required": [
-                "_id",
-                "state",
-                "to_email",
-                "data",
-                "message_id",
-                "attempts",
-                "created_at",
+                *("_id", "state", "to_email", "data", "message_id", "attempts", "created_at"),
             ],
             "additionalProperties": False,
             "properties": {
@@ -73,28 +70,50 @@ SHAPES: Final[Mapping[str, Shape]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a connection writes down at once: what it has sent, and what goes out next."""
+
+    sent: Sequence[Mail] = ()
+    dot: Mail | None = None
+
+
 class MongoMails:
     """The collection `mails`; `domain` is that of the Message-IDs."""
 
     def __init__(self, store: Store, domain: str) -> None:
         self._mails: Collection = store["mails"]
         self._domain = domain
-        # the two writes that every mail costs: those of all connections go together
-        self.dot = Fold(self._dot)
-        self.sent = Fold(self._sent)
+        # what every mail costs: the steps of all connections are written together
+        self.step = Fold(self._step)
 
     async def add(self, mails: Sequence[Mail]) -> int:
         """Stores the mails whose ids are new, durably; returns how many those were."""
-        documents = [self._document(mail) for mail in mails]
+        return len(await self._add([self._document(mail) for mail in mails]))
+
+    async def add_taken(self, mails: Sequence[Mail]) -> list[Mail]:
+        """Does the same, and takes the leases of these mails; returns them as `claim` would."""
+        taken = {"lease": new_id(), "not_before": now() + timedelta(seconds=LEASE_S)}
+        documents = [self._document(mail) | taken for mail in mails]
+        added = await self._add(documents)
+        return [
+            replace(mail, message_id=document["message_id"], lease=document["lease"])
+            for number, (mail, document) in enumerate(zip(mails, documents, strict=True))
+            if number in added
+        ]
+
+    async def _add(self, documents: Sequence[Document]) -> set[int]:
+        """Returns which of them were new, by their numbers."""
+        new = set(range(len(documents)))
         try:
-            result = await self._mails.insert_many(documents, ordered=False)
+            await self._mails.insert_many(documents, ordered=False)
         except BulkWriteError as failure:
             told = failure.details
             known = all(error["code"] == _DUPLICATE_KEY for error in told["writeErrors"])
             if not known or told["writeConcernErrors"]:
                 raise
-            return int(told["nInserted"])
-        return len(result.inserted_ids)
+            new -= {error["index"] for error in told["writeErrors"]}
+        return new
 
     async def outcome(self, mail_id: str) -> Outcome:
         found = await self._mails.find_one({"_id": mail_id}, {"state": 1, "reason": 1})
@@ -106,26 +125,37 @@ class MongoMails:
         """Takes the lease of due mails in `state`, the longest due first."""
         at, token = now(), new_id()
         due = {"state": state, "not_before": {"$lte": at}}
-        found = self._mails.find(due, {"_id": 1}).sort("not_before", 1).limit(count_max)
-        ids = [document["_id"] async for document in found]
-        if not ids:
+        found = await self._mails.find(due).sort("not_before", 1).limit(count_max).to_list()
+        if not found:
             return []
+        wanted = {"_id": {"$in": [document["_id"] for document in found]}}
         lease = {"lease": token, "not_before": at + timedelta(seconds=LEASE_S)}
-        await self._mails.update_many({"_id": {"$in": ids}} | due, {"$set": lease})
-        mine = self._mails.find({"_id": {"$in": ids}, "lease": token})
+        taken = await self._mails.update_many(wanted | due, {"$set": lease})
+        if taken.modified_count == len(found):  # and so as they were found
+            return [_mail(document | lease) for document in found]
+        mine = self._mails.find(wanted | {"lease": token})
         return [_mail(document) async for document in mine]
 
-    async def renew(self, mails: Sequence[Mail]) -> None:
-        """Keeps the leases of mails that are being sent."""
+    async def sent(self, mail: Mail) -> None:
+        """The server has it: the truth, whoever holds the lease by now."""
+        await self.step(Step(sent=(mail,)))
+
+    async def dot(self, mail: Mail) -> bool:
+        """Says that the final dot goes out next; False: the lease is lost, and it must not."""
+        return await self.step(Step(dot=mail))
+
+    async def renew(self, mails: Sequence[Mail]) -> bool:
+        """Keeps the leases of mails that are being sent, or wait for it."""
         due = now() + timedelta(seconds=LEASE_S)
         if mails:
-            await self._move_all(mails, _AT_WORK, {"$set": {"not_before": due}})
+            await self._mails.update_many(_held(mails, _AT_WORK), {"$set": {"not_before": due}})
+        return True
 
     async def release(self, mails: Sequence[Mail]) -> None:
         """Gives back mails that were not begun."""
         change = {"$set": {"not_before": now()}, "$unset": {"lease": ""}}
         if mails:
-            await self._move_all(mails, (State.NEW,), change)
+            await self._mails.update_many(_held(mails, (State.NEW,)), change)
 
     async def failed(self, mail: Mail, reason: str) -> bool:
         """No attempt will ever succeed."""
@@ -178,37 +208,30 @@ class MongoMails:
         waiting = {"state": {"$in": states}, "not_before": {"$exists": True}}
         return await self._mails.count_documents(waiting)
 
-    async def _dot(self, mails: list[Mail]) -> list[bool]:
-        """Says that final dots go out next; False where the lease is lost: there they must not.
+    async def _step(self, steps: list[Step]) -> list[bool]:
+        """Writes SENT, then DOT; returns for each whether its dot may go out.
 
         Each claimed mail is asked for once: the same holder would be told True again.
         """
+        sent = [mail.id for step in steps for mail in step.sent]
+        dots = [step.dot for step in steps if step.dot is not None]
+        writes = [UpdateMany({"_id": {"$in": sent}, "state": {"$ne": State.SENT}}, _sending())]
         due = now() + timedelta(seconds=LEASE_S)
-        change = {"$set": {"state": State.DOT, "not_before": due}}
-        if await self._move_all(mails, (State.NEW,), change) == len(mails):
-            return [True] * len(mails)
-        dotted = self._mails.find(_held(mails, (State.DOT,)), {"lease": 1})
+        change: Document = {"$set": {"state": State.DOT, "not_before": due}}
+        for lease in {mail.lease for mail in dots}:  # each by its own lease, and by no other
+            mails = [mail for mail in dots if mail.lease == lease]
+            writes.append(UpdateMany(_held(mails, (State.NEW,)), change))
+        result = await self._mails.bulk_write(writes if sent else writes[1:])
+        if result.modified_count == len(sent) + len(dots):
+            return [True] * len(steps)
+        dotted = self._mails.find(_held(dots, (State.DOT,)), {"lease": 1})
         leases = {document["_id"]: document["lease"] async for document in dotted}
-        return [leases.get(mail.id) == mail.lease for mail in mails]
-
-    async def _sent(self, mails: list[Mail]) -> list[None]:
-        """The server has them: the truth, whoever holds the leases by now."""
-        await self._mails.update_many(
-            {"_id": {"$in": [mail.id for mail in mails]}, "state": {"$ne": State.SENT}},
-            _sending() | {"$currentDate": {"sent_at": True}},
-        )
-        return [None] * len(mails)
+        return [step.dot is None or leases.get(step.dot.id) == step.dot.lease for step in steps]
 
     async def _move(self, mail: Mail, states: Sequence[State], change: Document) -> bool:
         """Changes a mail that we still hold; returns whether we did."""
         result = await self._mails.update_one(_held([mail], states), change)
         return result.modified_count == 1
-
-    async def _move_all(
-        self, mails: Sequence[Mail], states: Sequence[State], change: Document
-    ) -> int:
-        result = await self._mails.update_many(_held(mails, states), change)
-        return result.modified_count
 
     def _document(self, mail: Mail) -> Document:
         return {
@@ -241,7 +264,7 @@ def _sending() -> Document:
     """The end of a mail, and of what it said that nobody else should read."""
     change = _ending(State.SENT)
     change["$unset"] |= {"data.link": ""}
-    return change
+    return change | {"$currentDate": {"sent_at": True}}
 
 
 def _parking(reason: str) -> Document:

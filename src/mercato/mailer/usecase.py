@@ -19,23 +19,20 @@ class MailRefused(Conflict):
 
 
 class Mails(Protocol):
-    """The durable queue."""
+    """The durable queue, and who sends what is in it."""
 
     async def add(self, mails: Sequence[Mail]) -> int:
-        """Stores the mails whose ids are new; returns how many those were."""
+        """Stores the mails whose ids are new, to be sent soon; returns how many those were."""
 
     async def outcome(self, mail_id: str) -> Outcome:
         """Returns how far a mail has come, and the trouble that it met."""
 
 
 class Mailing:
-    """The queue's front door; `soon` tells the sender that there is something to do."""
+    """The queue's front door."""
 
-    def __init__(
-        self, mails: Mails, soon: Callable[[], None], clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, mails: Mails, clock: Callable[[], datetime]) -> None:
         self._mails = mails
-        self._soon = soon
         self._clock = clock
 
     async def send(
@@ -65,10 +62,7 @@ class Mailing:
 
     async def queue(self, mails: Sequence[Mail]) -> int:
         """Queues mails, each id once and for ever; returns how many were new."""
-        added = await self._mails.add(mails) if mails else 0
-        if added:
-            self._soon()
-        return added
+        return await self._mails.add(mails) if mails else 0
 
     async def _wait(self, mail_id: str, wait_s: float) -> Outcome:
         deadline, pause_s = monotonic() + wait_s, LOOK_AGAIN_S

@@ -1,6 +1,6 @@
 """The proxy before the mail server: it knows the dialogue, and cuts it at a stage of choice."""
 
-from collections import Counter
+from collections import Counter, deque
 from typing import Final
 
 from mercato.storm.proxy import Half, Link, Proxy
@@ -39,31 +39,46 @@ class SmtpProxy(Proxy):
 
 
 class SmtpLink(Link):
-    """Follows one dialogue, whose client waits for each answer before it goes on (no pipelining).
+    """Follows one dialogue; commands may come together, and so may their answers (RFC 2920).
 
-    Bytes come in pieces of any size, so the command and the end of a letter are kept in mind.
+    Bytes come in pieces of any size, so what is not complete yet is kept in mind.
     """
 
     def __init__(self, proxy: SmtpProxy) -> None:
         super().__init__(proxy)
         self._smtp = proxy
-        self._stage = ""
-        self._tail = b""
+        self._unanswered: deque[str] = deque(["GREETING"])
+        self._in_letter = False
+        self._said = self._answered = b""  # what is not a whole line yet; of a letter, its tail
 
     def received(self, half: Half, data: bytes) -> None:
-        if half is self.client:
-            if self._stage == BEFORE_DOT:
-                self._tail = (self._tail + data)[-len(_DOT) :]
-                if self._tail == _DOT:
-                    if self._smtp.fires(BEFORE_DOT):
-                        self.cut()
-                        return
-                    self._stage = AFTER_DOT
-            else:
-                self._stage = data[:4].upper().decode("latin-1")
-        elif self._stage in STAGES and self._smtp.fires(self._stage):
+        if not (self._heard(data) if half is self.client else self._told(data)):
             self.cut()
-            return
-        elif self._stage == "DATA" and data.startswith(b"354"):
-            self._stage, self._tail = BEFORE_DOT, b""
-        super().received(half, data)
+        else:
+            super().received(half, data)
+
+    def _heard(self, data: bytes) -> bool:
+        """Notes the client's commands; returns whether the dialogue may go on."""
+        if self._in_letter:
+            self._said = (self._said + data)[-len(_DOT) :]
+            if self._said == _DOT:
+                self._in_letter, self._said = False, b""
+                self._unanswered.append(AFTER_DOT)
+                return not self._smtp.fires(BEFORE_DOT)
+        else:
+            *lines, self._said = (self._said + data).split(b"\n")
+            self._unanswered += (line[:4].upper().decode("latin-1") for line in lines)
+        return True
+
+    def _told(self, data: bytes) -> bool:
+        """The same for the server's answers."""
+        *lines, self._answered = (self._answered + data).split(b"\n")
+        for line in lines:
+            if line[3:4] == b"-" or not self._unanswered:
+                continue
+            stage = self._unanswered.popleft()
+            if stage in STAGES and self._smtp.fires(stage):
+                return False
+            if stage == "DATA" and line.startswith(b"354"):
+                self._in_letter, self._said = True, b""
+        return True

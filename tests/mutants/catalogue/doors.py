@@ -22,13 +22,15 @@ MAILS: Final = (
         (
             Edit(
                 "mailer/smtp.py",
-                "        if not await may_go() or protocol is None:\n",
-                "        if protocol is None:\n",
+                "        if not await may_go() or line.closed:\n",
+                "        if line.closed:\n",
             ),
             Edit(
                 "mailer/smtp.py",
-                "            answer = await protocol.read_response(timeout=DOT_TIMEOUT_S)\n",
-                "            answer = await protocol.read_response(timeout=DOT_TIMEOUT_S)\n"
+                "            (answer,) = await line.ask("
+                "_ended(content), timeout_s=DOT_TIMEOUT_S)\n",
+                "            (answer,) = await line.ask("
+                "_ended(content), timeout_s=DOT_TIMEOUT_S)\n"
                 "            await may_go()\n",
             ),
         ),
