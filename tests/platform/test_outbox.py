@@ -94,11 +94,8 @@ async def test_a_fact_that_is_answered_is_told_until_then_and_no_longer(
     await relay.tell_due()
     assert len(ear.heard) == 3
     closed = await row_of(outbox, fact)
-    assert (closed["state"], "not_before" in closed, "closed_at" in closed) == (
-        "closed",
-        False,
-        True,
-    )
+    shown = (closed["state"], "not_before" in closed, "closed_at" in closed)
+    assert shown == ("closed", False, True)
 
 
 async def test_the_next_emission_follows_later_each_time() -> None:
@@ -224,6 +221,8 @@ async def test_what_is_in_hand_and_needs_no_answer_is_closed_once_it_is_taken(
     ear.takes = False
     await add_in_hand(store, outbox, lost)
     await relay.tell_fresh()
+    assert (await row_of(outbox, taken))["state"] == "open", "they are closed together"
+    await relay.close_taken()
     assert [(await row_of(outbox, fact))["state"] for fact in (taken, lost)] == ["closed", "open"]
 
 

@@ -18,6 +18,7 @@ from mercato.inventory.repository import SHAPES as INVENTORY_SHAPES
 from mercato.inventory.repository import MongoProducts, MongoStock
 from mercato.kernel.clock import now
 from mercato.kernel.money import Money
+from mercato.order.expiry import expiring
 from mercato.order.model import Order, OrderNotCompletable, Priced
 from mercato.order.repository import SHAPES as ORDER_SHAPES
 from mercato.order.repository import MongoOrders
@@ -105,7 +106,8 @@ class Race:
 async def race(servers: Platform, cache: Cache) -> AsyncIterator[Race]:
     async with Store.open(servers.environment["MONGO_URI"], "expiry") as store:
         await store.client.drop_database("expiry")
-        await store.ensure(INVENTORY_SHAPES | ORDER_SHAPES)
+        expired = {"orders": expiring(ORDER_SHAPES["orders"])}
+        await store.ensure(INVENTORY_SHAPES | ORDER_SHAPES | expired)
         lamp = product(sized(5_000, least=200) + 1000)
         await MongoProducts(store, cache, Outbox(store["inventory_outbox"])).add(lamp)
         yield Race(store, cache, lamp)

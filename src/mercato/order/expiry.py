@@ -4,18 +4,35 @@ Any number of copies may do this: each order changes once, and inventory gives i
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 import structlog
+from pymongo import IndexModel
 from pymongo.errors import PyMongoError
 
 from mercato.kernel.errors import AppError
 from mercato.order.usecase import Ordering
+from mercato.platform.mongo import Shape
 
 EVERY_S: Final = 1.0
 BATCH_MAX: Final = 500
 
+HELD: Final = IndexModel(
+    [("reserved_at", 1)], name="held",
+    partialFilterExpression={"status": "PENDING", "stock": "RESERVED"},
+)  # fmt: skip
+
 log = structlog.get_logger()
+
+
+def expiring(orders: Shape) -> Shape:
+    """Returns what the orders' collection must be where holds run out: they are found by an index.
+
+    Without it a change that leaves the status alone touches no index at all.
+    """
+    former = tuple(name for name in orders.former if name != HELD.document["name"])
+    return replace(orders, indexes=(*orders.indexes, HELD), former=former)
 
 
 class Expiry:

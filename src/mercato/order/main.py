@@ -2,7 +2,7 @@
 
 from mercato.events import ProductChanged
 from mercato.kernel.clock import now
-from mercato.order.expiry import Expiry
+from mercato.order.expiry import Expiry, expiring
 from mercato.order.handler import ALLOWED, OrderHandler, StockListener
 from mercato.order.peers import InventoryCatalogue, Post
 from mercato.order.reconciler import Reconciler
@@ -45,9 +45,9 @@ async def main() -> None:
         channels.open(s.user_service, "user") as user_channel,
         channels.open(s.mailer_service, "mailer") as mailer_channel,
     ):
-        await until_ready(
-            "mongo", lambda: store.ensure(SHAPES | {"dead_letters": dead_letters.SHAPE})
-        )
+        shapes = SHAPES | {"dead_letters": dead_letters.SHAPE}
+        shapes |= {"orders": expiring(SHAPES["orders"])} if s.order_hold_s else {}
+        await until_ready("mongo", lambda: store.ensure(shapes))
         inventory = InventoryServiceStub(inventory_channel)
         catalogue = InventoryCatalogue(inventory, channels)
         orders = MongoOrders(store, cache)

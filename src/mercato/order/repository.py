@@ -43,12 +43,8 @@ SHAPES: Final = {
             ),
             IndexModel([("user_id", 1), ("status", 1), ("_id", -1)], name="owner_status_newest"),
             IndexModel([("status", 1), ("_id", -1)], name="status_newest"),
-            IndexModel(
-                [("reserved_at", 1)], name="held",
-                partialFilterExpression={"status": "PENDING", "stock": "RESERVED"},
-            ),
         ),
-        former=("owner_newest",),
+        former=("owner_newest", "held"),
     ),
     "order_outbox": outbox.SHAPE,
 }  # fmt: skip

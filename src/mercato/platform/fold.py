@@ -43,15 +43,17 @@ def group_max() -> int:
     return load(Grouping).group_max
 
 
-async def gathered(waiting: Sized, *, size_max: int, gather_s: float) -> None:
-    """Waits as long as `waiting` grows: until STEP_S bring nothing new, or there are `size_max`.
+async def gathered(
+    waiting: Sized, *, size_max: int, gather_s: float, step_s: float | None = None
+) -> None:
+    """Waits as long as `waiting` grows: until `step_s` bring nothing new, or there are `size_max`.
 
-    At most `gather_s`; 0 waits for nobody.
+    At most `gather_s`; 0 waits for nobody. A step is STEP_S by default.
     """
     until, before = monotonic() + gather_s, 0
     while before < len(waiting) < size_max and monotonic() < until:
         before = len(waiting)
-        await asyncio.sleep(STEP_S)
+        await asyncio.sleep(step_s or STEP_S)
 
 
 class Fold(Generic[Item, Result]):

@@ -40,7 +40,10 @@ SHAPE: Final = Shape(
             name="due",
             partialFilterExpression={"not_before": {"$exists": True}},
         ),
-        IndexModel([("closed_at", 1)], name="closed", expireAfterSeconds=CLOSED_KEPT_S),
+        # sparse: what is open has no entry that its closing would have to take away
+        IndexModel(
+            [("closed_at", 1)], name="closed", sparse=True, expireAfterSeconds=CLOSED_KEPT_S
+        ),
     )
 )
 

@@ -52,6 +52,7 @@ class Relay:
         self._dispatch = dispatch
         self._wake = outbox.wakes[kind]
         self._fresh = outbox.fresh[kind]
+        self._done: list[str] = []  # rows that were taken from memory and are yet to be closed
         self._look_at = self._measured_at = 0.0
 
     async def run(self) -> None:
@@ -60,6 +61,7 @@ class Relay:
             try:
                 busy = await self.tell_fresh()
                 if monotonic() >= self._look_at:
+                    await self.close_taken()
                     busy |= await self.tell_due()
                 await self._measure()
             except PyMongoError as failure:
@@ -71,15 +73,21 @@ class Relay:
     async def tell_fresh(self) -> bool:
         """Tells at most BATCH_MAX of the rows just committed; returns whether there are more.
 
-        Those that are not taken, or not answered, tell their tale when they fall due.
+        Those that are not taken, or not answered, tell their tale when they fall due. The others
+        are closed together a moment later; whoever dies before that has them told twice.
         """
         rows = [self._fresh.popleft() for _ in range(min(len(self._fresh), BATCH_MAX))]
         taken = await self._dispatch(rows) if rows else set()
-        done = [row.id for row in rows if _is_done(row, taken)]
-        if done:
-            still_first = {"_id": {"$in": done}, "emission": 1, "not_before": {"$exists": True}}
-            await self._outbox.rows.update_many(still_first, CLOSING)
+        self._done += [row.id for row in rows if _is_done(row, taken)]
         return len(self._fresh) > 0
+
+    async def close_taken(self) -> None:
+        """Closes what was taken from memory, unless it was told again meanwhile."""
+        if self._done:
+            still_first = {"_id": {"$in": self._done}, "emission": 1}
+            still_open = still_first | {"not_before": {"$exists": True}}
+            await self._outbox.rows.update_many(still_open, CLOSING)
+            self._done = []
 
     async def tell_due(self) -> bool:
         """Tells at most BATCH_MAX due rows; returns whether there may be more to do at once."""

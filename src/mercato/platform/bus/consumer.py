@@ -28,7 +28,10 @@ from mercato.platform.rpc.refusals import understood
 
 BATCH_MAX: Final = 200
 BATCH_MIN: Final = 10  # what could not be handled in time is tried in halves, down to this
-GATHER_S: Final = 0.05  # what comes in a rush may wait so long for more, to share a transaction
+# What comes in a rush may wait so long for more, to share a transaction, as long as some come in
+# each step; they come as their senders commit.
+GATHER_S: Final = 0.1
+GATHER_STEP_S: Final = 0.025
 PULL_EXPIRES_S: Final = 5.0
 HEARTBEAT_S: Final = 1.0
 ACK_WAIT_S: Final = 5.0
@@ -117,7 +120,9 @@ class Consumer:
     async def _batch(self) -> list[Msg]:
         """Returns what has arrived; what does not come alone waits a moment for more."""
         if len(self._arrived) > 1:
-            await gathered(self._arrived, size_max=self._size, gather_s=GATHER_S)
+            await gathered(
+                self._arrived, size_max=self._size, gather_s=GATHER_S, step_s=GATHER_STEP_S
+            )
         size = min(len(self._arrived), self._size)
         return [self._arrived.popleft() for _ in range(size)]
 
