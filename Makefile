@@ -8,10 +8,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := --quiet --only-binary :all: --require-hashes
 
-# Tests without servers and clocks: they run beside the others, in the time that those leave.
-CLOCKLESS := tests/kernel tests/mutants tests/simulation $(wildcard tests/test_*.py)
-BESIDE := $(VENV)/clockless.log
-
 # What is installed stands in these stamps; they are older than a lock file that has changed.
 RUNTIME := $(VENV)/.runtime
 EVERYTHING := $(VENV)/.everything
@@ -30,14 +26,7 @@ run: $(RUNTIME) ## Start the whole platform; Ctrl-C stops it (ARGS="--port 8081"
 	@exec $(BIN)/mercato up $(ARGS)
 
 test: $(EVERYTHING) ## Run every test against the real servers (ARGS="tests/order -k cancel")
-ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
-else
-	@nice -n 10 $(BIN)/python -m pytest -p no:cacheprovider $(CLOCKLESS) >$(BESIDE) 2>&1 & \
-	beside=$$!; trap "kill $$beside" EXIT; trap 'exit 130' INT TERM; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(CLOCKLESS)); code=$$?; \
-	wait $$beside || code=$$?; trap - EXIT; cat $(BESIDE); exit $$code
-endif
 
 prove: $(EVERYTHING) ## Prove each guarantee at its full size (ARGS="-k g10"; PROOF_SCALE=0.1)
 	@$(BIN)/python -m pytest tests/proof $(ARGS)
