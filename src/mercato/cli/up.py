@@ -62,9 +62,9 @@ def up(
     size = CLUSTER if cluster else SINGLE
     mode = _mode(secure=secure, plain=plain)
     insist_on_mode(size, bool(mode))
+    doctor.insist(data_dir, given)
     if port and "gateway" in chosen and not data_dir.exists():  # a refusal leaves none behind
         demand(port)
-    doctor.insist(data_dir, given)
     if detach:
         _leave_running(port, services, data_dir, size, mode)
     else:
