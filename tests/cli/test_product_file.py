@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from mercato.cli.product_file import Line, ProductFile, Unusable, Wording
+from mercato.cli import csv_rows
+from mercato.cli.csv_rows import ROW_CHARACTERS_MAX, Unusable
+from mercato.cli.product_file import Line, ProductFile, Wording
 from mercato.cli.upload import Tally, Upload, pretend
 
 HEADER = "sku,name,price,stock,category,description\n"
@@ -98,10 +100,81 @@ def test_a_huge_cell_spoils_its_own_line_only() -> None:
     assert lines[-1].product
 
 
+HUGE = "x" * 140_000
+LONGER = "x" * ROW_CHARACTERS_MAX
+INSIDE = "K2,I stood inside a cell,9,boo\n"
+
+
+@pytest.mark.parametrize(
+    ("cells", "last"),
+    [
+        (f'K1,good,1,"{HUGE}\n{INSIDE}end"\n', 5),
+        (f'K1,good,1,"{LONGER}\n{INSIDE}end"\n', 5),
+        (f'K1,good,1,"two\n{LONGER}\n{INSIDE}end"\n', 6),
+        (f'K1,good,1,"{INSIDE * 40_000}"\n', 40_003),
+        (f"K1,good,1,{LONGER},{INSIDE}", 3),
+        (f"K1,good,1,{LONGER}\n", 3),
+        (f'K1,good,1,"a ""word"",{LONGER}\n""{INSIDE}"\n', 5),
+    ],
+    ids=["cell", "line", "second line", "lines", "tail", "plain", "quotes"],
+)
+def test_nothing_inside_a_bad_cell_becomes_a_product(cells: str, last: int) -> None:
+    lines = read(f'sku,name,price,description\n{cells}K3,fine,1,a 6" one\nK4,fine,1,\n')
+    assert list(reasons(lines)) == [2]
+    assert [(line.number, line.product.sku) for line in lines if line.product] == [
+        (last, "K3"),
+        (last + 1, "K4"),
+    ]
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2, 3, 5])
+def test_where_a_long_line_is_cut_makes_no_difference(
+    piece_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (
+        'sku,name,price,description\nA,"a ""b"",",1,"ü\nB,""Cup"",2,""\n"\n'
+        'C,6" pipe,1,"x"y"\n\nD,"",1,\nE,Pot,1,""\nF,Pan,1,"é"'
+    ).encode()
+    whole = read(content)
+    monkeypatch.setattr(csv_rows, "PIECE_BYTES", piece_bytes)
+    assert read(content) == whole
+    assert [line.number for line in whole if line.product] == [2, 5, 8, 9]
+
+
+def test_a_quotation_mark_that_nothing_closes_is_told_of() -> None:
+    lines = read('sku,name,price,description\nA,Mug,1,\nB,Cup,1,"open\nC,Pot,1,\n')
+    assert reasons(lines) == {3: "opens a quotation mark that nothing closes"}
+    assert len(lines) == 2
+
+
 @pytest.mark.parametrize("content", ["", "\n", "a,b\n", '"' + "x" * 200_000])
 def test_a_file_without_the_needed_columns_is_unusable(content: str) -> None:
     with pytest.raises(Unusable):
         read(content)
+
+
+def test_blank_lines_before_the_header_are_read_over() -> None:
+    lines = read("\n\r\nsku,name,price\n\nA,Mug,1\nB,Cup,x\n")
+    assert [line.number for line in lines] == [5, 6]
+    assert list(reasons(lines)) == [6]
+
+
+def test_what_csv_cannot_read_is_told_for_who_has_the_file() -> None:
+    lines = read(f"sku,name,price\nA,Mug\r,1\nB,{HUGE},1\nC,{LONGER}\nD,Pot,1\n")
+    assert reasons(lines) == {
+        2: "has a lone carriage return: save the file with the usual line ends",
+        3: "has a cell of more than 131,072 characters",
+        4: "is longer than 1,048,576 characters",
+    }
+    assert lines[-1].product
+    with pytest.raises(Unusable, match="line 2 should be the header, but it has a lone carriage"):
+        read("\nsku,name,price\rA,Mug,1\r")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_told_so(encoding: str) -> None:
+    with pytest.raises(Unusable, match="the file is UTF-16: save it as UTF-8"):
+        read("\ufeffsku,name,price\nA,Mug,1\n".encode(encoding))
 
 
 def test_prices_have_the_digits_of_their_currency() -> None:

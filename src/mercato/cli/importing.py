@@ -17,7 +17,8 @@ from cyclopts import Parameter
 from cyclopts.types import NonNegativeInt
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mercato.cli.product_file import FIELDS, Line, ProductFile, Unusable, Wording
+from mercato.cli.csv_rows import Unusable
+from mercato.cli.product_file import FIELDS, Line, ProductFile, Wording
 from mercato.cli.shop import Prices, Shop
 from mercato.cli.terminal import DataDir, Json, console, explain, say_json
 from mercato.cli.terminal import errors as terminal

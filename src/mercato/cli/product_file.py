@@ -1,14 +1,12 @@
 """A CSV file of products, read a line at a time: what each line says, or what is wrong with it."""
 
-import codecs
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import IO
 
-from mercato.embedded.errors import PlatformError
+from mercato.cli.csv_rows import Row, Rows, Unusable
 from mercato.kernel.errors import Invalid, Violation
 from mercato.kernel.money import Money
 from mercato.pb.inventory_pb2 import CreateProductRequest
@@ -17,15 +15,9 @@ from mercato.platform.rpc import validated
 
 NEEDED = ("sku", "name", "price")
 FIELDS = (*NEEDED, "stock", "category", "description")
-LINE_BYTES_MAX = 1024 * 1024
-BOM = codecs.BOM_UTF8
 
 _PRICE = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _UNITS = re.compile(r"([+-]?[0-9]{1,9}|1000000000)(\.0*)?")  # spreadsheets write 12.0
-
-
-class Unusable(PlatformError):
-    """The file cannot be read as products at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +43,37 @@ class Line:
 
 
 class ProductFile:
-    """Iterate over it for its lines. `bytes_read` tells how far it has got."""
+    """Iterate over it for its lines, once."""
 
     def __init__(self, file: IO[bytes], wording: Wording, currency: str) -> None:
         """Reads the header; raises Unusable when what is needed is not in it."""
-        self.bytes_read = 0
-        self._file = file
         self.wording = wording
         self._currency = currency
-        self._reader = csv.reader(self._text(), delimiter=wording.delimiter)
-        try:
-            self.header = [name.strip() for name in next(self._reader, [])]
-        except csv.Error as problem:
-            raise Unusable(f"the file's first line is no header: {problem}") from None
+        self._rows = Rows(file, wording.delimiter, wording.encoding)
+        self._unread = iter(self._rows)
+        head = next(self._unread, Row(1))
+        if head.problem:
+            raise Unusable(f"line {head.number} should be the header, but it {head.problem}")
+        self.header = [name.strip() for name in head.cells]
         self._places = self._find_columns()
 
+    @property
+    def bytes_read(self) -> int:
+        """How far it has got."""
+        return self._rows.bytes_read
+
     def __iter__(self) -> Iterator[Line]:
-        while True:
-            number = self._reader.line_num + 1
-            cells: list[str] = []
+        for row in self._unread:
+            if row.problem:
+                yield Line(row.number, row.cells, None, row.problem)
+                continue
             try:
-                cells = next(self._reader)
-                if cells:
-                    yield Line(number, cells, self._product(cells))
-            except StopIteration:
-                return
-            except csv.Error as problem:
-                yield Line(number, cells, None, str(problem))
+                product = self._product(row.cells)
             except Invalid as wrong:
                 reasons = (f"{self._named(each.field)}{each.detail}" for each in wrong.violations)
-                yield Line(number, cells, None, "; ".join(reasons))
-
-    def _text(self) -> Iterator[str]:
-        """The file's lines; a byte that the encoding does not know becomes a lone surrogate."""
-        for raw in iter(lambda: self._file.readline(LINE_BYTES_MAX), b""):
-            content = raw if self.bytes_read else raw.removeprefix(BOM)
-            self.bytes_read += len(raw)
-            yield content.decode(self.wording.encoding, "surrogateescape")
+                yield Line(row.number, row.cells, None, "; ".join(reasons))
+            else:
+                yield Line(row.number, row.cells, product)
 
     def _find_columns(self) -> dict[str, int]:
         plain = {name.casefold(): place for place, name in reversed([*enumerate(self.header)])}
