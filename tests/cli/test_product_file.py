@@ -2,13 +2,15 @@
 
 import io
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 
 from mercato.cli import csv_rows
 from mercato.cli.csv_rows import ROW_CHARACTERS_MAX, Unusable
-from mercato.cli.product_file import Line, ProductFile, Wording
+from mercato.cli.product_file import RULES, Line, ProductFile, Wording
 from mercato.cli.upload import Tally, Upload, pretend
+from mercato.gateway.product_shapes import Name, Sku
 
 HEADER = "sku,name,price,stock,category,description\n"
 
@@ -51,6 +53,19 @@ def test_every_fault_of_a_line_is_named_with_the_files_own_words() -> None:
     said = lines[0].reason
     for part in ("sku: is needed", "name (Description): must", "price: must", "stock: must"):
         assert part in said
+
+
+def test_the_rules_of_a_text_are_told_in_the_words_of_the_api() -> None:
+    lines = read(f"sku,name,price\nA B,Mug,1\nA,,1\nA,a\tb,1\nA,{'x' * 201},1\n")
+    assert reasons(lines) == {
+        2: f"sku: {RULES['sku']}",
+        3: f"name: {RULES['name']}",
+        4: f"name: {RULES['name']}",
+        5: "name: must be at most 200 characters",
+    }
+    for field, shape in (("name", Name), ("sku", Sku)):
+        (meta,) = get_args(shape)[1:]
+        assert RULES[field] == meta.extra["rule"]
 
 
 @pytest.mark.parametrize(

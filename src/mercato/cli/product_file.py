@@ -15,6 +15,8 @@ from mercato.platform.rpc import validated
 
 NEEDED = ("sku", "name", "price")
 FIELDS = (*NEEDED, "stock", "category", "description")
+# What the patterns of these fields ask for, in the words of the API.
+RULES = {"name": "must be one line, and not blank", "sku": "must be printable, without spaces"}
 
 _PRICE = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _UNITS = re.compile(r"([+-]?[0-9]{1,9}|1000000000)(\.0*)?")  # spreadsheets write 12.0
@@ -112,7 +114,8 @@ class ProductFile:
             validated(product)
         except Invalid as more:
             known = {each.field for each in wrong}
-            wrong += (each for each in more.violations if each.field not in known)
+            found = {each.field: _worded(each) for each in more.violations}
+            wrong += (each for each in found.values() if each.field not in known)
         if wrong:
             raise Invalid("some fields break their rules", wrong)
         return product
@@ -131,6 +134,13 @@ class ProductFile:
         """A field as the file calls it, with the colon after it."""
         column = self.wording.columns.get(field, field)
         return (f"{field} ({column}): " if column != field else f"{field}: ") if field else ""
+
+
+def _worded(violation: Violation) -> Violation:
+    """The violation in words for people, where it speaks of a pattern."""
+    if "regex" in violation.detail:
+        return Violation(violation.field, RULES.get(violation.field, violation.detail))
+    return violation
 
 
 def _clean(text: str) -> bool:
