@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from mercato.cli.csv_rows import Unusable
 from mercato.cli.product_file import FIELDS, Line, ProductFile, Wording
 from mercato.cli.shop import Prices, Shop
-from mercato.cli.terminal import DataDir, Json, console, explain, say_json
+from mercato.cli.terminal import DataDir, Json, console, counted, explain, say_json
 from mercato.cli.terminal import errors as terminal
 from mercato.cli.upload import Tally, Upload, pretend, upload
 from mercato.embedded.state import DEFAULT_DATA_DIR
@@ -62,7 +62,7 @@ def products(
             with Complaints(source, errors, quiet=json) as complaints:
                 took_s, tally = _load(source, _size(opened), shop, complaints, quiet=json)
     except (Unusable, OSError) as failure:
-        return _unusable(failure)
+        return _unusable(failure, file)
     if json:
         result = {"dry_run": dry_run, "seconds": round(took_s, 3), "errors": complaints.told}
         say_json(asdict(tally) | result)
@@ -93,12 +93,14 @@ class Complaints:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with _naming(self._path):
+                self._file.close()
 
     def add(self, line: Line) -> None:
         self._count += 1
         if self._file is not None:
-            self._writer.writerow((line.number, line.reason, *line.cells))
+            with _naming(self._path):
+                self._writer.writerow((line.number, line.reason, *line.cells))
         if self._count <= TOLD_MAX:
             self.told.append({"line": line.number, "reason": line.reason})
         if self._count <= SHOWN_MAX and not self._quiet:
@@ -108,13 +110,25 @@ class Complaints:
         if self._path is not None and self._count:
             terminal.print(f"the bad lines are all in {self._path}", markup=False)
         elif self._count > SHOWN_MAX:
-            hidden = _lines(self._count - SHOWN_MAX)
+            hidden = counted(self._count - SHOWN_MAX, "line")
             terminal.print(f"and {hidden} more; --errors FILE keeps them all")
 
 
-def _unusable(failure: Unusable | OSError) -> int:
+@contextmanager
+def _naming(path: Path | None) -> Iterator[None]:
+    """A failure to write names no file either: it is `path`."""
+    try:
+        yield
+    except OSError as failure:
+        failure.filename = path
+        raise
+
+
+def _unusable(failure: Unusable | OSError, file: str) -> int:
+    """A failure to read names no file: it is the one that is read."""
     if isinstance(failure, OSError):
-        failure = Unusable(f"{failure.filename}: {failure.strerror}")
+        name = failure.filename or ("standard input" if file == "-" else file)
+        failure = Unusable(f"{name}: {failure.strerror}")
     explain(failure)
     return USAGE
 
@@ -151,20 +165,19 @@ def _progress(
 
 def _summarise(tally: Tally, took_s: float, *, dry_run: bool) -> None:
     rate = f"{tally.lines / max(took_s, 1e-3):,.0f} lines a second"
-    console.print(f"{_lines(tally.lines)} in {took_s:.1f} s ({rate})")
+    console.print(f"{counted(tally.lines, 'line')} in {took_s:.1f} s ({rate})")
     if dry_run:
-        console.print(f"{tally.products:,} products would be imported; nothing was")
+        console.print(f"{counted(tally.products, 'product')} would be imported; nothing was")
     else:
-        console.print(f"[green]{tally.created:,} products created[/], {tally.updated:,} updated")
+        created = counted(tally.created, "product")
+        console.print(f"[green]{created} created[/], {tally.updated:,} updated")
     if tally.repeated:
         differing = f" ({tally.differing:,} of them say something else)" if tally.differing else ""
-        console.print(f"sku repeated by {_lines(tally.repeated)}{differing}: the first counts")
+        console.print(
+            f"sku repeated by {counted(tally.repeated, 'line')}{differing}: the first counts"
+        )
     if tally.bad:
-        console.print(f"[red]left out as bad: {_lines(tally.bad)}[/]")
-
-
-def _lines(count: int) -> str:
-    return f"{count:,} line{'' if count == 1 else 's'}"
+        console.print(f"[red]left out as bad: {counted(tally.bad, 'line')}[/]")
 
 
 def _columns(given: Sequence[str]) -> Mapping[str, str]:

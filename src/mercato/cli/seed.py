@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from mercato.cli.product_file import Line, ProductFile, Wording
 from mercato.cli.shop import Shop
-from mercato.cli.terminal import DataDir, Json, console, say_json
+from mercato.cli.terminal import DataDir, Json, console, counted, say_json
 from mercato.cli.upload import Tally, Upload, upload
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.state import DEFAULT_DATA_DIR
@@ -26,7 +26,7 @@ def seed(*, data_dir: DataDir = DEFAULT_DATA_DIR, json: Json = False) -> None:
         return
     categories = {line.product.category for line in lines if line.product}
     console.print(
-        f"{tally.created} products created, {tally.updated} put back as they were, "
+        f"{counted(tally.created, 'product')} created, {tally.updated} put back as they were, "
         f"in {len(categories)} categories"
     )
 

@@ -53,6 +53,11 @@ def one_line(text: str, characters_max: int = 200) -> str:
     return plain if len(plain) <= characters_max else f"{plain[: characters_max - 1]}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns "1 line", "2,000 lines"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def explain(failure: Exception) -> bool:
     """Shows an expected failure with its remedy; false for any other, which is a defect."""
     if not isinstance(failure, PlatformError | SettingsError | AppError):
