@@ -15,13 +15,20 @@ from mercato.gateway.tls import Certificate, context_of
 from mercato.platform.tasks import Tasks, finish
 
 BACKLOG: Final = 2048
+HEAD_BYTES_MAX: Final = 64 * 1024  # of a request's first line with all its headers
 HEAD_S_MAX = 10.0  # for a request to say what it wants, from its first byte on
 KEEP_ALIVE_S: Final = 75
+LINGER_S = 1.0  # for who is still sending to read why we listen no longer
 STOP_GRACE_S: Final = 8
 
 
 _ANNOUNCEMENT: Final = re.compile(
     rb"PROXY TCP[46] ([0-9a-fA-F:.]{2,45}) [0-9a-fA-F:.]{2,45} ([0-9]{1,5}) [0-9]{1,5}\r\n"
+)
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 41\r\n\r\n"
+    b"The request's head is larger than 64 KiB."
 )
 
 
@@ -34,7 +41,7 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, but a connection that is slow to say what it wants is closed.
+    """uvicorn's, but a connection that is slow to say what it wants, or wordy, is closed.
 
     Where a balancer before us speaks the PROXY protocol (version 1), its first line tells whose
     connection it is; only a balancer on this machine is believed.
@@ -44,12 +51,16 @@ class _Protocol(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
     _began = False
     _said = False  # what the request wants, by the bytes that have just come
+    _deaf = False  # to all that may still come, for the refusal is out
+    _head_bytes = 0  # of what is no body: of a head, and of what follows the last chunk
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._expect()
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
         begins = self._late is None and (cycle is None or cycle.response_complete)
         self._said = False
@@ -57,14 +68,34 @@ class _Protocol(HttpToolsProtocol):
             self._began = True
             data = self._introduced(data)
         if data:
+            self._head_bytes += len(data)
             super().data_received(data)
+            if self._head_bytes > HEAD_BYTES_MAX and not self._deaf:
+                self._refuse_size()
         if begins and not self._said:  # most heads come in one piece, and need no timer
             self._expect()
 
     def on_headers_complete(self) -> None:
         self._said = True
         self._relax()
+        if self._head_bytes > HEAD_BYTES_MAX:  # together with what came behind it
+            self._head_bytes = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
+        hosts = [name for name, _ in self.headers].count(b"host")
+        astray = hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1")
+        if astray or self._head_bytes > HEAD_BYTES_MAX:
+            raise ValueError("no request")  # which ends in send_400_response
+        self._head_bytes = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse_size()
+        else:
+            super().send_400_response(msg)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._relax()
@@ -77,6 +108,13 @@ class _Protocol(HttpToolsProtocol):
             return data
         self.client = (match[1].decode(), int(match[2]))
         return data[match.end() :]
+
+    def _refuse_size(self) -> None:
+        """Hangs up a little later: at once, what is unread would make the system reset it."""
+        self._deaf = self._said = True
+        self.transport.write(_TOO_LARGE)
+        self._relax()
+        self._late = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _expect(self) -> None:
         self._late = self.loop.call_later(HEAD_S_MAX, self.transport.close)
