@@ -7,12 +7,13 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from email.message import EmailMessage
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import aiosmtplib
 import pytest
 
-from mercato.embedded.mailbox import smtp
+from mercato.embedded.mailbox import smtp, web
 from mercato.embedded.mailbox.store import Store
 from mercato.embedded.mailbox.web import Web
 from mercato.embedded.ports import LOOPBACK, any_free
@@ -166,6 +167,8 @@ BROKEN = (
     b"Content-Type: text/html; charset=klingon\r\nDate: yesterday\r\n\r\n\xff\xfe",
     b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n%%%",
     b"From: \xff\xfe\r\nSubject: \xc3\x28\r\n\r\n\x00",
+    b"Date: 1 Jan 99999999999999999999 00:00:00 +0000\r\n\r\n",
+    b"Date: 1 Jan 2026 00:00:00 +99999999999999999999\r\n\r\n",
     b"Subject: =?utf-7?q?+2AA-?=\r\nContent-Type: text/plain; charset=utf-7\r\n\r\n+2AA-",
 )
 
@@ -180,6 +183,39 @@ async def test_a_broken_mail_does_not_hide_the_others(
     assert len(listed["messages"]) == 2
     for path in ("/", f"/view/{broken}", f"/view/{broken}.html", f"/api/v1/message/{broken}"):
         assert (await ask(store, path))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["start", "limit"])
+async def test_a_number_of_any_length_is_answered(store: Store, name: str) -> None:
+    for path in ("/", "/api/v1/messages"):
+        assert (await ask(store, path, f"{name}={'9' * 5000}"))[0] == 200
+
+
+async def test_a_long_list_holds_up_no_probe(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(letter().as_bytes(), "shop@example.com", ["ada@example.com"])
+    asked, probed = Event(), Event()
+
+    def slow(id: str, raw: bytes) -> dict[str, Any]:
+        asked.set()
+        assert probed.wait(5), "the probe was answered meanwhile"
+        return {}
+
+    monkeypatch.setattr(web, "summary", slow)
+    async with asyncio.TaskGroup() as group:
+        listing = group.create_task(ask(store, "/api/v1/messages"))
+        await asyncio.to_thread(asked.wait)
+        assert (await ask(store, "/readyz"))[0] == 200
+        probed.set()
+    assert listing.result()[0] == 200
+
+
+async def test_a_mail_that_is_deleted_while_it_is_read_is_none(
+    store: Store, tmp_path: Path
+) -> None:
+    id = store.add(letter().as_bytes(), "shop@example.com", ["ada@example.com"])
+    (tmp_path / f"{id}.eml").unlink()
+    assert store.read(id) is None
+    assert (await get(store, "/api/v1/messages"))[1]["messages"] == []
 
 
 async def test_deleting_all_leaves_none(store: Store, tmp_path: Path) -> None:

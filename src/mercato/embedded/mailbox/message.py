@@ -87,7 +87,7 @@ def _addresses(message: EmailMessage, name: str) -> list[dict[str, str]]:
 def _date(message: EmailMessage, otherwise: datetime) -> datetime:
     try:
         return parsedate_to_datetime(_text(message, "Date"))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # the last of a year or a zone of many digits
         return otherwise
 
 

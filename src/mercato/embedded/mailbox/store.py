@@ -89,7 +89,10 @@ class Store:
 
     def read(self, id: str) -> bytes | None:
         """The message as it was kept; None if there is none of this id."""
-        return self._path(id).read_bytes() if id in self._entries else None
+        try:
+            return self._path(id).read_bytes() if id in self._entries else None
+        except FileNotFoundError:  # deleted at this moment, by another thread
+            return None
 
     def delete(self, ids: Iterable[str]) -> None:
         """Forgets these messages; unknown ids are none of our concern."""

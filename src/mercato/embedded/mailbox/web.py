@@ -1,5 +1,6 @@
 """The HTTP side: Mailpit's list, search and message routes, and pages to read the mail on."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ LIMIT_DEFAULT = 50
 LIMIT_MAX = 1_000
 BODY_BYTES_MAX = 1024 * 1024
 LATEST = "latest"
+PROBES = ("/livez", "/readyz")
 SAFE_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -37,6 +39,7 @@ class Web:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._reading = asyncio.Lock()
         self._pages = Environment(loader=PackageLoader("mercato.embedded.mailbox"), autoescape=True)
         self._gets: list[tuple[str, Callable[..., Reply]]] = [
             (r"/", self._list_page),
@@ -46,7 +49,6 @@ class Web:
             (r"/api/v1/search", self._messages),
             (r"/api/v1/message/([\w-]+)", self._message),
             (r"/api/v1/message/([\w-]+)/raw", self._raw),
-            (r"/livez|/readyz", lambda query: (200, "text/plain", b"ok")),
         ]
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -57,10 +59,17 @@ class Web:
         if method == "DELETE" and path == "/api/v1/messages":
             reply = self._delete(await _body(receive))
         elif method in ("GET", "HEAD"):
-            reply = self._get(path, query)
+            reply = await self._got(path, query)
         else:
             reply = (405, "text/plain", b"method not allowed")
         await _answer(send, reply, MAIL_POLICY if path.endswith(".html") else None)
+
+    async def _got(self, path: str, query: Query) -> Reply:
+        """Out of the loop, for a list parses many mails; one by one, for SMTP needs threads too."""
+        if path in PROBES:
+            return (200, "text/plain", b"ok")
+        async with self._reading:
+            return await asyncio.to_thread(self._get, path, query)
 
     def _get(self, path: str, query: Query) -> Reply:
         for pattern, handle in self._gets:
@@ -139,7 +148,7 @@ def _matches(entry: Entry, query: Query) -> bool:
 
 def _number(query: Query, name: str, otherwise: int) -> int:
     value = query.get(name, "")
-    return int(value) if value.isascii() and value.isdigit() else otherwise
+    return int(value) if re.fullmatch("[0-9]{1,18}", value) else otherwise
 
 
 def _json(content: object) -> Reply:
