@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mercato.embedded import keeper as keepers
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.keeper import Keeper
 from mercato.embedded.part import Part
@@ -49,6 +50,18 @@ async def test_a_part_that_never_works_is_given_up_with_its_last_words(tmp_path:
         async with asyncio.timeout(10):
             await failing.keep()
     assert "the disk is full" in failure.value.remedy
+
+
+async def test_a_part_that_is_too_slow_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepers, "START_TIMEOUT_S", 0.1)
+    told: list[str] = []
+    one = keeper("sleep 60", tmp_path, told, answers=never)
+    async with keeping(one):
+        while one.phase != "restarting":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert told[-1] == "restarting not ready within 0.1 s; starting it again in 0.5 s"
 
 
 async def test_a_part_that_ignores_sigterm_is_killed_after_its_grace(tmp_path: Path) -> None:

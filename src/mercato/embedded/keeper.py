@@ -118,6 +118,8 @@ class Keeper:
                 probing = group.create_task(self._until_it_works())
                 code = await self._process.wait()
                 await end([probing])
+            if not probing.cancelled() and not probing.result():
+                return f"not ready within {START_TIMEOUT_S:g} s"
             return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         finally:
             self.signal(signal.SIGKILL)  # on cancellation the part, else what is left of its group
@@ -141,7 +143,8 @@ class Keeper:
                 start_new_session=True,
             )
 
-    async def _until_it_works(self) -> None:
+    async def _until_it_works(self) -> bool:
+        """Returns whether it did in time; else it is killed."""
         began = time.monotonic()
         while time.monotonic() - began < START_TIMEOUT_S:
             with suppress(TimeoutError):
@@ -150,9 +153,10 @@ class Keeper:
                         self._worked_once = True
                         self.ready.set()
                         self._enter("ready", f"{time.monotonic() - began:.1f} s")
-                        return
+                        return True
             await asyncio.sleep(POLL_S)
         self.signal(signal.SIGKILL)
+        return False
 
     async def _pause(self, delay_s: float) -> None:
         self._nudged.clear()
