@@ -58,6 +58,11 @@ near their end are renewed. Keep tls/ca.key and passwords.json to yourself.
 
 Examples:
   mercato secure ./secure""",
+    "down": """Examples:
+  mercato down
+  mercato down --data-dir /srv/shop
+
+Exit code: 0 none runs there any more, or none did; 1 it did not stop in time.""",
     "restart": """Examples:
   mercato restart
   mercato restart order

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from mercato.cli.terminal import DataDir, console
 from mercato.embedded import state
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import NotRunning, PlatformError
 
 POLL_S = 0.2
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green")
@@ -27,10 +27,11 @@ def logs(
 ) -> None:
     """Show what the parts log."""
     files = {path.stem: path for path in sorted((data_dir / "logs").glob("*.log"))}
+    if not files:
+        raise NotRunning(f"no log of any part in {data_dir}", "start them with: mercato up")
     unknown = [part for part in parts if part not in files]
-    if unknown or not files:
-        known = ", ".join(files) or "none yet"
-        raise PlatformError(f"no log of {', '.join(unknown) or 'any part'}", f"there are: {known}")
+    if unknown:
+        raise PlatformError(f"no log of {', '.join(unknown)}", f"there are: {', '.join(files)}")
     wanted = {name: path for name, path in files.items() if not parts or name in parts}
     ends = {name: _show_last(name, path, lines, wanted) for name, path in wanted.items()}
     while follow:
