@@ -198,8 +198,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
 
 
 @pytest.fixture
-def simulated() -> Store:
-    loop = asyncio.get_event_loop()
+async def simulated() -> Store:
+    loop = asyncio.get_running_loop()
     chance = random.Random(1)
     server = mongo.Server(chance, loop.time)
     server.shape({"things": SHAPE})
