@@ -24,7 +24,7 @@ KILL_EVERY_S = chosen("G30_KILL_EVERY_S", 15)
 VICTIMS = ("order", "inventory", "mailer", "user", "nats")
 YOUNG_S = 61.0  # an order is judged from its second minute on
 ALARM_S_MAX = 60.0
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = chosen("G30_LOOK_EVERY_S", 2.0)
 REST_FACTOR = 4  # a look reads every order there is: it rests longer than it looked
 SEED = 30
 FINDING = re.compile(r'^mercato_audit_findings\{check="(\w+)"\} (\S+)$', re.MULTILINE)

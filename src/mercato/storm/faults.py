@@ -48,7 +48,7 @@ class Faults:
         self._nurse = nurse
         self._wiring = wiring
         self._busy: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._began = time.monotonic()
+        self._began = self._ends = time.monotonic()
         self.happened: list[Happened] = []
         self._kinds: dict[str, Callable[[Fault], Awaitable[bool]]] = {
             "kill": self._kill, "stop": self._stop, "wipe": self._wipe, "flush": self._flush,
@@ -59,6 +59,7 @@ class Faults:
     async def run(self, schedule: Sequence[Fault], began: float) -> None:
         """Returns when the last fault is over; `began` is the storm's start (time.monotonic)."""
         self._began = began
+        self._ends = began + max((fault.at_s for fault in schedule), default=0.0)
         try:
             async with asyncio.TaskGroup() as group:
                 for fault in schedule:
@@ -144,22 +145,23 @@ class Faults:
         proxy = self._wiring.proxies[fault.target]
         before = proxy.replies_dropped
         proxy.drop_replies(round(fault.much))
-        return await _soon(lambda: proxy.replies_dropped > before)
+        return await self._takes_hold(lambda: proxy.replies_dropped > before)
 
     async def _cut_mail(self, fault: Fault) -> bool:
         """Took hold if a dialogue came to the stage."""
         smtp, stage = self._wiring.smtp, fault.kind.removeprefix("cut ")
         before = smtp.fired[stage]
         smtp.cut_at(stage)
-        return await _soon(lambda: smtp.fired[stage] > before)
+        return await self._takes_hold(lambda: smtp.fired[stage] > before)
 
-
-async def _soon(holds: Callable[[], bool]) -> bool:
-    for _ in range(round(TAKES_HOLD_S_MAX / LOOK_S)):
-        if holds():
-            break
-        await asyncio.sleep(LOOK_S)
-    return holds()
+    async def _takes_hold(self, holds: Callable[[], bool]) -> bool:
+        """Waits for what a fault lies in wait for, as long as the storm goes on."""
+        left_s = max(self._ends - time.monotonic(), TAKES_HOLD_S_MAX)
+        for _ in range(round(left_s / LOOK_S)):
+            if holds():
+                break
+            await asyncio.sleep(LOOK_S)
+        return holds()
 
 
 class Nurse:
