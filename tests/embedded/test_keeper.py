@@ -1,6 +1,7 @@
 """One part under a keeper: what happens when it fails, hangs or will not stop."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,9 +26,14 @@ async def never() -> bool:
 
 
 def keeper(
-    script: str, folder: Path, told: list[str] | None = None, answers: Answers = yes
+    script: str,
+    folder: Path,
+    told: list[str] | None = None,
+    answers: Answers = yes,
+    niceness: int = 0,
 ) -> Keeper:
-    part = Part(name="thing", command=("sh", "-c", script), ports={}, answers=answers)
+    command = ("sh", "-c", script)
+    part = Part(name="thing", command=command, ports={}, answers=answers, niceness=niceness)
 
     def changed(name: str, phase: str, detail: str) -> None:
         if told is not None:
@@ -50,6 +56,23 @@ async def test_a_part_that_never_works_is_given_up_with_its_last_words(tmp_path:
         async with asyncio.timeout(10):
             await failing.keep()
     assert "the disk is full" in failure.value.remedy
+
+
+async def test_a_part_stands_back_when_it_has_started_and_not_before(tmp_path: Path) -> None:
+    def niceness() -> int:
+        process = one.state().process
+        return os.getpriority(os.PRIO_PROCESS, process.pid) if process else -1
+
+    async def answers() -> bool:
+        starting.append(niceness())
+        return True
+
+    starting: list[int] = []
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    one = keeper("sleep 60", tmp_path, answers=answers, niceness=ours + 1)
+    async with keeping(one):
+        await asyncio.wait_for(one.ready.wait(), 10)
+        assert (starting, niceness()) == ([ours], ours + 1)
 
 
 async def test_a_part_that_is_too_slow_is_said_to_be_so(

@@ -130,8 +130,7 @@ class Keeper:
             self._ended.set()
 
     async def _spawn(self) -> Process:
-        told = (str(os.getpid()), str(self.part.niceness))
-        wrapper = (sys.executable, "-I", "-S", child.__file__, *told)
+        wrapper = (sys.executable, "-I", "-S", child.__file__, str(os.getpid()))
         with self.log.open("ab") as log:
             return await create_subprocess_exec(
                 *wrapper,
@@ -151,12 +150,28 @@ class Keeper:
                 async with asyncio.timeout(PROBE_TIMEOUT_S):
                     if await self.part.answers():
                         self._worked_once = True
+                        self._stand_back()
                         self.ready.set()
                         self._enter("ready", f"{time.monotonic() - began:.1f} s")
                         return True
             await asyncio.sleep(POLL_S)
         self.signal(signal.SIGKILL)
         return False
+
+    def _stand_back(self) -> None:
+        """Gives all threads of a part that has started its niceness, and its session (sched(7)).
+
+        Each part is a session of its own, and the kernel may weigh sessions before processes.
+        """
+        niceness = self.part.niceness
+        if self._process is None or not niceness:
+            return
+        of_it = Path("/proc", str(self._process.pid))
+        with suppress(OSError):
+            for thread in map(int, os.listdir(of_it / "task")):
+                before = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, max(before, niceness))
+            (of_it / "autogroup").write_text(str(niceness))
 
     async def _pause(self, delay_s: float) -> None:
         self._nudged.clear()
