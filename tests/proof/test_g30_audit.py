@@ -165,7 +165,7 @@ async def kill(platform: Platform, kills: list[int]) -> None:
 
 async def change_some(shop: Shop, placed: list[str]) -> None:
     """Cancels one of the last orders and completes another; who is refused has been too early."""
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(4 / ORDERS_PER_S)
     for order, status in zip(placed[-40:-38], ("CANCELLED", "COMPLETED"), strict=False):
         url = f"/api/orders/{order}/status"
         try:
