@@ -25,7 +25,7 @@ from mercato.platform.bus import Bus, Letter
 from mercato.platform.cache import Cache
 from mercato.platform.outbox import CLOSING, Kind, Outbox, Row, next_of
 
-POLL_S: Final = 0.2
+POLL_S: Final = 0.5
 BATCH_MAX: Final = 256
 TELL_AGAIN_S: Final = 5.0  # then 10, 20, 40 and so on
 TELL_AGAIN_S_MAX: Final = 60.0
