@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 
 from mercato.embedded.ports import LOOPBACK
 from mercato.storm.proxy import Proxy, has_message, not_a_ping
@@ -118,6 +119,27 @@ async def test_a_server_that_is_away_is_a_connection_that_ends() -> None:
         await reader.readline()
     writer.close()
     proxy.close()
+
+
+def test_a_connection_that_is_over_can_be_cut() -> None:
+    """On uvloop, as in a storm: there a closed connection has no socket any more."""
+
+    async def cut_twice() -> None:
+        proxy = Proxy("nobody", 1)
+        await proxy.open()
+        link = proxy.link()
+        proxy.link = lambda: link  # type: ignore[method-assign]
+        reader, writer = await dial(proxy)
+        try:
+            with pytest.raises(ConnectionResetError):
+                await reader.readline()
+            link.cut()
+        finally:
+            writer.close()
+            proxy.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(cut_twice(), 5))
 
 
 def frame(kind: int, stream: int, payload: bytes = b"") -> bytes:

@@ -207,11 +207,11 @@ class Half(asyncio.Protocol):
             self._close()
 
     def abort(self) -> None:
-        self._over = True
+        over, self._over = self._over, True
         self._held.clear()
         if self._timer is not None:
             self._timer.cancel()
-        if self._transport is not None:
+        if self._transport is not None and not over:
             with suppress(OSError):  # a reset: the other end loses also what it has not read yet
                 held: socket.socket = self._transport.get_extra_info("socket")
                 held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
