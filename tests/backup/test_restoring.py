@@ -1,14 +1,18 @@
 """What is restored is what was there; what is no whole backup, or not wanted, is refused."""
 
 import asyncio
+import gzip
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import bson
 import pytest
 
 from mercato import backup
 from mercato.backup import BackupError, Change, Restore
+from mercato.backup.manifest import documents_of, text_of
 from mercato.cli.restore import Restoring
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.supervisor import Platform
@@ -90,6 +94,21 @@ def test_a_backup_that_is_not_as_it_was_written_is_refused(
         contents(folder)
 
 
+@pytest.mark.parametrize("at", [0, 30, 54, 100, -1])
+def test_a_compressed_file_that_is_harmed_is_refused_or_says_the_same(
+    tmp_path: Path, at: int
+) -> None:
+    path = tmp_path / "orders.bson.gz"
+    whole = [bson.encode({"n": n, "text": "x" * n}) for n in range(40)]
+    packed = bytearray(gzip.compress(b"".join(whole)))
+    packed[at] ^= 0x55
+    path.write_bytes(packed)
+    with suppress(BackupError):
+        assert list(documents_of(path)) == whole
+    with suppress(BackupError):
+        assert text_of(path) == b"".join(whole)
+
+
 async def test_a_harmed_backup_is_refused_before_any_server_is_asked(
     small: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +135,21 @@ async def test_a_restore_that_fails_before_its_switch_leaves_everything_as_it_wa
         await step.load(tell=fail)
     await step.drop()
     assert await documents(target) == {"orders": [{"_id": "mine"}]}
+
+
+async def test_a_restore_that_is_interrupted_in_its_switch_comes_to_its_end(
+    small: Path, target: Store
+) -> None:
+    await target["orders"].insert_one({"_id": "mine"})
+    await target["old"].insert_one({})
+    step = Restore(target, small, backup.read(small))
+    await step.load()
+    switching = asyncio.ensure_future(step.switch())
+    await asyncio.sleep(0)
+    switching.cancel()
+    await asyncio.wait([switching])
+    there = await documents(target)
+    assert {name: len(each) for name, each in there.items()} == {"orders": 500, "mails": 2}
 
 
 async def test_a_database_that_services_use_is_not_restored(

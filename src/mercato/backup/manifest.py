@@ -9,6 +9,7 @@ when all of it is on the disk.
 import gzip
 import hashlib
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ FORMAT: Final = 1
 REMEDY: Final = "give the folder of one"
 DOCUMENT_BYTES_MIN: Final = 5
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024 + 16 * 1024  # what mongod itself allows
+UNREADABLE: Final = (OSError, EOFError, zlib.error)  # BadGzipFile is an OSError
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
 
 # Hears of a collection and how many of its documents are done.
@@ -130,7 +132,7 @@ def documents_of(path: Path) -> Iterator[bytes]:
                 if len(document) < size:
                     raise BackupError(f"{path} is cut off")
                 yield document
-    except (OSError, EOFError) as failure:  # BadGzipFile is an OSError
+    except UNREADABLE as failure:
         raise BackupError(f"{path} cannot be read: {failure}") from None
 
 
@@ -139,7 +141,7 @@ def text_of(path: Path) -> bytes:
     try:
         with opened(path) as file:
             return file.read()
-    except (OSError, EOFError) as failure:
+    except UNREADABLE as failure:
         raise BackupError(f"{path} cannot be read: {failure}") from None
 
 

@@ -21,6 +21,7 @@ from mercato.backup.manifest import (
     text_of,
 )
 from mercato.platform.mongo import Document, Store
+from mercato.platform.tasks import finish
 
 BATCH_DOCUMENTS: Final = 1_000
 BATCH_BYTES: Final = 8 * 1024 * 1024
@@ -95,13 +96,12 @@ class Restore:
         return changed
 
     async def switch(self) -> None:
-        """Puts what was loaded into its place; what the backup does not have goes."""
+        """Puts what was loaded into its place; what the backup does not have goes.
+
+        Who is cancelled meanwhile still does all of it.
+        """
         with pymongo.timeout(0):
-            for name in self._manifest.collections:
-                await self._store[RESTORING + name].rename(name, dropTarget=True)
-            for name in await self._names():
-                if name not in self._manifest.collections:
-                    await self._store[name].drop()
+            await finish(self._switch())
 
     async def drop(self) -> None:
         """Takes away what was loaded and is not in its place."""
@@ -109,6 +109,13 @@ class Restore:
             for name in await self._names(every=True):
                 if name.startswith(RESTORING):
                     await self._store[name].drop()
+
+    async def _switch(self) -> None:
+        for name in self._manifest.collections:
+            await self._store[RESTORING + name].rename(name, dropTarget=True)
+        for name in await self._names():
+            if name not in self._manifest.collections:
+                await self._store[name].drop()
 
     async def _load(self, name: str, tell: Tell) -> None:
         path = self._manifest.path(self._folder, name, "metadata.json")
