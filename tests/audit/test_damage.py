@@ -223,6 +223,17 @@ async def test_a_mail_that_needs_a_person_is_a_finding_and_no_broken_promise(
     assert await audited.found() == set(), "it may be looked for at this moment"
 
 
+async def test_what_makes_no_sense_is_a_finding_and_hides_no_other(audited: Audited) -> None:
+    first, second = audited.orders[HELD], audited.orders[SOLD]
+    await audited.add_row(first, "order.created", age_s=60, headers={"ce-time": "yesterday"})
+    await audited.store["orders"].update_one({"_id": second}, {"$unset": {"history": ""}})
+    await audited.lose("mails", f"{audited.keeper.buyer}:welcome")
+    assert await audited.found() == {
+        ("orders", str(first)), ("mails", f"{second}:order-confirmed"),
+        ("mails", f"{audited.keeper.buyer}:welcome"),
+    }  # fmt: skip
+
+
 async def test_a_row_that_was_opened_again_a_moment_ago_is_not_late(audited: Audited) -> None:
     order, now = audited.orders[HELD], datetime.now(UTC).isoformat()
     await audited.add_row(order, "order.created", age_s=3600, headers={"ce-time": now})

@@ -90,6 +90,22 @@ async def test_the_reservation_of_another_program_is_written_again_too(audited: 
     assert await audited.found() == set()
 
 
+@pytest.mark.parametrize("name", ["a copy by hand", ObjectId("f" * 24)])
+async def test_a_ledger_row_that_no_service_has_named_books_no_reservation(
+    audited: Audited, name: str | ObjectId
+) -> None:
+    row = {
+        "_id": name, "product_id": audited.product, "delta": -1, "cause": "held",
+        "by": f"order:{audited.orders[HELD]}", "reason": "", "at": audited.keeper.at,
+    }  # fmt: skip
+    ledger: Any = audited.store["stock_ledger"]
+    await ledger.insert_one(row)
+    assert ("ledger", str(name)[:24]) in await audited.found()
+    assert await mend(audited) == [Verb.EXPLAIN]
+    assert await audited.store["reservations"].count_documents({}) == len(audited.orders)
+    assert ("ledger", str(name)[:24]) in await audited.found(), "a person has to look"
+
+
 async def test_units_that_were_moved_without_cause_are_entered_against(audited: Audited) -> None:
     order, product = audited.orders[REJECTED], audited.product
     row = {

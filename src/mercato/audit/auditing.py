@@ -31,6 +31,8 @@ from mercato.platform.settings import SettingsError
 
 # How long an outbox keeps closed rows, and some time for the order that they are about.
 TRACES_KEPT: Final = timedelta(hours=48)
+# The driver asks nothing more that could not be answered within the limit.
+EARLY_S: Final = 1.0
 
 
 async def verify(
@@ -55,7 +57,7 @@ async def verify(
                 audit = _Audit(snapshot, grace or (SETTLED if settled else Grace()), findings_max)
                 await audit.run()
     except PyMongoError as failure:
-        if failure.timeout and monotonic() - began >= limit:
+        if failure.timeout and monotonic() - began >= limit - EARLY_S:
             raise SettingsError(TOO_LONG) from failure
         raise
     audit.report.seconds = monotonic() - began
@@ -74,7 +76,11 @@ class _Audit:
 
     async def run(self) -> None:
         async for case in self._snapshot.cases(self._grace.young, TRACES_KEPT):
-            self._judge(case)
+            try:
+                self._judge(case)
+            except (KeyError, TypeError, ValueError) as failure:  # no service has written this
+                detail = f"a document about it makes no sense: {failure!r}"
+                self.report.add(Finding(ORDERS, case.id, detail))
             if len(self._unsent) >= BATCH or len(self._ownerless) >= BATCH:
                 await self._look_up()
         await self._look_up()

@@ -229,7 +229,7 @@ class _Stream:
 _ITEMS: Final = {"products": "$items.product_id", "quantities": "$items.quantity"}
 _ORDER: Final = _ITEMS | {
     "user_id": 1, "status": 1, "stock": 1,
-    "reserved": {"$in": ["stock reserved", "$history.action"]},
+    "reserved": {"$in": ["stock reserved", {"$ifNull": ["$history.action", []]}]},
 }  # fmt: skip
 _RESERVATION: Final = _ITEMS | {"state": 1}
 _IS_STUCK: Final = {"$in": ["$state", ["PARKED", "FAILED"]]}

@@ -42,8 +42,7 @@ UNDER_WAY: Final[dict[str, set[str | None]]] = {
     OrderCompleted.subject: {"HELD", "SOLD"},
 }
 _TAKING: Final = {"HELD", "SOLD"}
-_STRANGE: Final = re.compile("[^A-Za-z0-9-]")
-_PLAIN: Final = re.compile("[A-Za-z0-9-]+:[A-Za-z0-9-]+")
+_OF_ORDER: Final = re.compile("[0-9a-f]{24}:[0-9a-f]{24}:")
 
 
 def of_order(case: Case) -> Iterator[Finding]:
@@ -96,7 +95,9 @@ def of_ledger(case: Case) -> Iterator[Finding]:
     if case.reservation is None:
         if case.order is None and case.moves:
             detail = f"{len(case.moves)} ledger rows tell of a reservation that is not there"
-            yield Finding(LEDGER, case.id, detail, mends=(Mend(Verb.BOOK, case.id),))
+            told = all(_OF_ORDER.match(str(move["_id"])) for move in case.moves)
+            mends = (Mend(Verb.BOOK, case.id),) if told else ()  # else a stranger's rows
+            yield Finding(LEDGER, case.id, detail, mends=mends)
         return
     due, there = entries_due(case.reservation), moved(case.moves)
     if due == there:
