@@ -179,12 +179,12 @@ class Desk:
         self.sessions, self.trail = MemoryEnds(), MemoryTrail()
         self.links = LinkKey(SECRET)
         authenticators = Authenticators(Sealer(SECRET, "totp"))
-        self.factors = SecondFactors(
-            self.users, self.passwords, authenticators, self.trail, self.clock
-        )
         self.client, self.devices = Client("192.0.2.1"), MemoryDevices()
         self.attempts = Attempts(
             MemoryFailures(), self.devices, self.trail, lambda: self.client, SECRET
+        )
+        self.factors = SecondFactors(
+            self.users, self.passwords, self.attempts, authenticators, self.trail, self.clock
         )
         rules = PasswordRules(COMMON)
         self.accounts = Accounts(

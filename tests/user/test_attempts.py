@@ -7,8 +7,9 @@ import pytest
 
 from mercato.kernel.client import Client
 from mercato.kernel.errors import Exhausted
-from mercato.user.model.account import OPERATOR, WrongCredentials
-from mercato.user.usecase.accounts import Registration
+from mercato.kernel.identity import Caller
+from mercato.user.model.account import OPERATOR, CurrentPasswordWrong, WrongCredentials
+from mercato.user.usecase.accounts import Registration, Wish
 from mercato.user.usecase.attempts import TooManyAttempts
 from tests.user.memory_accounts import Desk
 
@@ -90,3 +91,30 @@ async def test_in_a_crowd_strangers_wait_and_who_is_known_does_not(desk: Desk) -
     for login in (EMAIL, "nobody@example.com"):
         with pytest.raises(Exhausted, match="too many passwords"):
             await tried(desk, AWAY, login, PASSWORD)
+
+
+async def test_who_holds_a_session_guesses_no_oftener_than_a_stranger(desk: Desk) -> None:
+    ada = Caller((await desk.accounts.authenticate(EMAIL, PASSWORD)).id, "customer")
+
+    async def guess(password: str) -> None:
+        wish = Wish(password="another good pass phrase", current_password=password)
+        await desk.accounts.update(ada.id, wish, ada)
+
+    for _ in range(5):
+        with pytest.raises(CurrentPasswordWrong):
+            await guess("wrong")
+        with pytest.raises(CurrentPasswordWrong):
+            await desk.factors.begin(ada, "wrong")
+    for work in (guess(PASSWORD), desk.factors.begin(ada, PASSWORD)):
+        with pytest.raises(TooManyAttempts):
+            await work
+    assert desk.trail.details[-3:] == [
+        (kind, {"reason": "current_password"}) for kind in ("login.failed", "lockout", "lockout")
+    ]
+    assert not (await tried(desk, AWAY, EMAIL, PASSWORD)).refusal, "signing in is another count"
+
+
+async def test_who_knows_the_present_password_is_not_counted(desk: Desk) -> None:
+    ada = Caller((await desk.accounts.authenticate(EMAIL, PASSWORD)).id, "customer")
+    for _ in range(20):
+        await desk.factors.begin(ada, PASSWORD)

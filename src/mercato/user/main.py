@@ -137,7 +137,7 @@ def _verbs(
     refreshing = RefreshTokens(settings.jwt_secret)
     sessions = Sessions(MongoSessions(store), users, tokens, refreshing, trail, clock.now)
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
-    factors = SecondFactors(users, passwords, authenticators, trail, clock.now)
+    factors = SecondFactors(users, passwords, attempts, authenticators, trail, clock.now)
     accounts = Accounts(
         users, passwords, clock.now, rules=rules, links=links, factors=factors,
         sessions=sessions, trail=trail, private=settings.private_registration,

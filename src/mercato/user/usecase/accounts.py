@@ -30,7 +30,7 @@ from mercato.user.model.letters import Template
 from mercato.user.model.links import AskedTooSoon, LinkKey, Purpose
 from mercato.user.model.password_rules import PasswordRules
 from mercato.user.usecase.attempts import Attempts
-from mercato.user.usecase.second_factor import SecondFactors, insist_on_password
+from mercato.user.usecase.second_factor import SecondFactors
 from mercato.user.usecase.trail import Recorder
 
 # A private registration is answered after so long, whatever it found.
@@ -222,8 +222,8 @@ class Accounts:
         """Returns the changed profile; a new password ends the account's other sessions.
 
         One's own new password, and in private another address, needs the present password.
-        Raises UserNotFound, CurrentPasswordWrong, PasswordTooCommon, EmailTaken, UsernameTaken,
-        Exhausted, and Stale when another change of the password came in between.
+        Raises UserNotFound, CurrentPasswordWrong, TooManyAttempts, PasswordTooCommon, EmailTaken,
+        UsernameTaken, Exhausted, and Stale when another change of the password came in between.
         """
         if not asking.owns(user_id):
             raise UserNotFound("there is no such user")
@@ -231,7 +231,7 @@ class Accounts:
         user = await self._users.get(user_id)
         delicate = wish.password is not None or (self._private and wish.email is not None)
         if delicate and asking.id == user_id:
-            proven_hash = await insist_on_password(
+            proven_hash = await self._attempts.insist(
                 self._passwords, user, wish.current_password, "current_password"
             )
         if wish.password is not None:

@@ -8,13 +8,23 @@ strangers have, and the owner comes in from home all the same.
 import hashlib
 import hmac
 import math
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
 
 from mercato.kernel.client import Client
-from mercato.kernel.errors import Exhausted
-from mercato.user.model.account import Profile, WrongCredentials, normal_email, username_key
+from mercato.kernel.errors import Exhausted, Violation
+from mercato.user.model.account import (
+    CurrentPasswordWrong,
+    Profile,
+    User,
+    WrongCredentials,
+    normal_email,
+    username_key,
+)
 from mercato.user.usecase.trail import Recorder
+
+# What the trail has of the present password that somebody signed in was asked for.
+_BY_SESSION: Final = {"reason": "current_password"}
 
 
 class TooManyAttempts(Exhausted):
@@ -35,6 +45,10 @@ class Devices(Protocol):
     async def known(self, key: str) -> bool: ...
 
     async def remember(self, key: str) -> None: ...
+
+
+class Passwords(Protocol):
+    async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]: ...
 
 
 class Attempts:
@@ -69,12 +83,7 @@ class Attempts:
         if crowded and not known:
             raise Exhausted("too many passwords are being checked; try again later")
         key = device if known else account
-        # Taken before the guess, or a thousand at once would all find room.
-        if wait_s := await self._failures.take(key):
-            seconds = math.ceil(wait_s)
-            await self._trail.record("lockout", address=client.address, detail={"login": account})
-            detail = f"too many attempts; try again in {seconds} s"
-            raise TooManyAttempts(detail, retry_after_s=seconds)
+        await self._take(key, detail={"login": account})
         try:
             profile = await guess(known)
         except WrongCredentials as wrong:
@@ -91,6 +100,37 @@ class Attempts:
             await self._devices.remember(device)
         await self._trail.record("login.succeeded", user_id=profile.id, address=client.address)
         return profile
+
+    async def insist(self, passwords: Passwords, user: User, given: str | None, field: str) -> str:
+        """Returns the hash that `given`, sent as `field` by who is signed in, fits.
+
+        A thief of a session may guess as often as a stranger. Raises CurrentPasswordWrong,
+        TooManyAttempts, Exhausted.
+        """
+        detail = "must be your present password"
+        wrong = CurrentPasswordWrong(f"{field} {detail}", [Violation(field, detail)])
+        if given is None:
+            raise wrong
+        key, who = self._hash("signed in", user.profile.id), user.profile.id
+        await self._take(key, user_id=who, detail=_BY_SESSION)
+        try:
+            right, _ = await passwords.check(given, user.password_hash)
+        except Exception:
+            await self._failures.give_back(key)
+            raise
+        if not right:
+            await self._trail.record("login.failed", user_id=who, detail=_BY_SESSION)
+            raise wrong
+        await self._failures.give_back(key)
+        return user.password_hash
+
+    async def _take(self, key: str, *, user_id: str = "", detail: Mapping[str, str]) -> None:
+        """Takes one failure; before the guess, or a thousand at once would all find room."""
+        if wait_s := await self._failures.take(key):
+            seconds = math.ceil(wait_s)
+            await self._trail.record("lockout", user_id=user_id, detail=detail)
+            told = f"too many attempts; try again in {seconds} s"
+            raise TooManyAttempts(told, retry_after_s=seconds)
 
     def _hash(self, *parts: str) -> str:
         return hmac.digest(self._key, "\n".join(parts).encode(), hashlib.sha256).hex()[:32]

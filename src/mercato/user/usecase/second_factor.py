@@ -4,9 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
 
-from mercato.kernel.errors import Violation
 from mercato.kernel.identity import Caller
-from mercato.user.model.account import CurrentPasswordWrong, User
+from mercato.user.model.account import User
 from mercato.user.model.links import hash_of
 from mercato.user.model.second_factor import (
     OtpRequired,
@@ -18,6 +17,7 @@ from mercato.user.model.second_factor import (
     recovery_codes,
 )
 from mercato.user.model.trail import Kind
+from mercato.user.usecase.attempts import Attempts, Passwords
 from mercato.user.usecase.trail import Recorder
 
 # What the trail has of wrong codes, beside those of wrong passwords.
@@ -28,10 +28,6 @@ class Users(Protocol):
     async def get(self, user_id: str) -> User: ...
 
     async def update(self, user_id: str, change: Callable[[User], None]) -> User: ...
-
-
-class Passwords(Protocol):
-    async def check(self, password: str, stored: str | None) -> tuple[bool, str | None]: ...
 
 
 class Authenticators(Protocol):
@@ -55,12 +51,14 @@ class SecondFactors:
         self,
         users: Users,
         passwords: Passwords,
+        attempts: Attempts,
         authenticators: Authenticators,
         trail: Recorder,
         clock: Callable[[], datetime],
     ) -> None:
         self._users = users
         self._passwords = passwords
+        self._attempts = attempts
         self._authenticators = authenticators
         self._trail = trail
         self._clock = clock
@@ -81,10 +79,10 @@ class SecondFactors:
     async def begin(self, asking: Caller, password: str) -> tuple[str, str]:
         """Returns the secret and the otpauth URI of a second factor that is not yet on.
 
-        Raises CurrentPasswordWrong, SecondFactorOn.
+        Raises CurrentPasswordWrong, TooManyAttempts, SecondFactorOn.
         """
         user = await self._users.get(asking.id)
-        await insist_on_password(self._passwords, user, password, "password")
+        await self._attempts.insist(self._passwords, user, password, "password")
         secret, sealed = self._authenticators.new(asking.id)
         await self._users.update(asking.id, lambda user: user.begin_factor(sealed))
         return secret, self._authenticators.uri(secret, user.profile.email)
@@ -108,10 +106,10 @@ class SecondFactors:
     async def end(self, asking: Caller, password: str, code: str) -> None:
         """Turns the second factor off.
 
-        Raises CurrentPasswordWrong, CodeWrong, NoSecondFactor, TooManyCodes.
+        Raises CurrentPasswordWrong, TooManyAttempts, CodeWrong, NoSecondFactor, TooManyCodes.
         """
         user = await self._users.get(asking.id)
-        await insist_on_password(self._passwords, user, password, "password")
+        await self._attempts.insist(self._passwords, user, password, "password")
         await self._insist(user, code, User.end_factor)
         await self._record("totp.disabled", asking)
 
@@ -142,13 +140,3 @@ class SecondFactors:
 
 
 Verb = Callable[[User, Proof, datetime], bool]
-
-
-async def insist_on_password(
-    passwords: Passwords, user: User, given: str | None, field: str
-) -> str:
-    """Returns the hash that `given`, sent as `field`, fits; raises CurrentPasswordWrong."""
-    if given is None or not (await passwords.check(given, user.password_hash))[0]:
-        detail = "must be your present password"
-        raise CurrentPasswordWrong(f"{field} {detail}", [Violation(field, detail)])
-    return user.password_hash
