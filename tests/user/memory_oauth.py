@@ -63,7 +63,11 @@ class MemoryOAuth:
 
     async def gave(self, code_id: str, session_id: str) -> bool:
         self.sessions[code_id] = session_id
-        return self.uses.get(code_id) == 1
+        return code_id in self.codes and self.uses.get(code_id) == 1
+
+    async def forget(self, user_id: str) -> None:
+        self.tickets = {key: v for key, v in self.tickets.items() if v.user_id != user_id}
+        self.codes = {key: v for key, v in self.codes.items() if v.user_id != user_id}
 
 
 class MemoryLinks:

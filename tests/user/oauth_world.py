@@ -44,7 +44,7 @@ class World:
         self.recorded: list[tuple[str, dict[str, str]]] = []
         self.store, self.kept = MemorySessions(self.clock), MemoryOAuth()
         self.sessions = Sessions(
-            self.store, self, self.tokens, RefreshTokens("s" * 32), self, self.clock
+            self.store, self.kept, self, self.tokens, RefreshTokens("s" * 32), self, self.clock
         )
         self.clients = Clients(self.kept, self, self.clock)
         self.authorizations = Authorizations(self.kept, self.kept, self.login, self.clock)

@@ -1,9 +1,11 @@
 """Mailed links: what they open, how long, and how often."""
 
+from typing import Any
+
 import pytest
 
 from mercato.kernel.identity import Caller
-from mercato.user.model.account import Profile
+from mercato.user.model.account import Profile, WrongCredentials
 from mercato.user.model.letters import Template
 from mercato.user.model.links import AskedTooSoon, InvalidLink, LinkKey, hash_of
 from mercato.user.model.password_rules import PasswordTooCommon
@@ -133,6 +135,23 @@ async def test_a_reset_sets_the_password_ends_every_session_and_tells_the_owner(
     assert desk.mailed(EMAIL)[-1] == "password-changed"
     assert (await desk.accounts.authenticate(EMAIL, "another good one")).id == who.id
     assert (await profile(desk, who)).email_verified  # the mail was read there
+
+
+async def test_a_sign_in_that_waits_while_the_password_is_reset_comes_to_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    await registered(desk)
+    token, check = await reset_token(desk), desk.passwords.check
+
+    async def slow(*given: Any, **more: Any) -> tuple[bool, str | None]:
+        found = await check(*given, **more)
+        await desk.recovery.reset(token, "a new pass phrase")
+        return found
+
+    monkeypatch.setattr(desk.passwords, "check", slow)
+    with pytest.raises(WrongCredentials):
+        await desk.accounts.authenticate(EMAIL, PASSWORD)
 
 
 async def test_a_reset_link_works_for_an_hour() -> None:

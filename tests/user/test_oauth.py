@@ -156,6 +156,20 @@ async def test_a_ticket_serves_its_own_browser_and_request_for_ten_minutes(world
         await world.authorizations.decide(asked, BROWSER, "no ticket", allowed=True)
 
 
+async def test_of_a_sign_in_that_has_begun_comes_nothing_once_all_sessions_are_ended(
+    world: World,
+) -> None:
+    client, proof = await world.client()
+    code = await world.code(client)
+    again = world.request(client, prompt="consent")
+    _, _, ticket = await world.authorizations.log_in(again, BROWSER, "ada", "right", "")
+    await world.sessions.end_all(world.ada.id)  # as a new password does
+    with pytest.raises(InvalidGrant):
+        await world.redeem(proof, code)
+    with pytest.raises(LoginExpired):
+        await world.authorizations.decide(again, BROWSER, ticket, allowed=True)
+
+
 async def test_nothing_is_kept_of_who_has_not_logged_in(world: World) -> None:
     client, _ = await world.client()
     asked = world.request(client)

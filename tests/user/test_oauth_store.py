@@ -95,6 +95,21 @@ async def test_a_ticket_is_taken_once(kept: Any) -> None:
     assert await kept.take_ticket(text) is None
 
 
+async def test_what_has_begun_is_forgotten_with_its_user(kept: Any) -> None:
+    (mine, text), (theirs, their_text) = code(new_id()), code(new_id())
+    asked = AuthorizationRequest(new_id(), BACK)
+    ticket, ticket_text = Ticket.new(mine.user_id, asked, "b" * 43, NOW)
+    await kept.keep_ticket(ticket)
+    for each in (mine, theirs):
+        await kept.keep_code(each)
+    await kept.use_code(text, mine.client_id)
+    await kept.forget(mine.user_id)
+    assert not await kept.gave(mine.id, "a session that was being opened")
+    assert await kept.code(text, mine.client_id) is None
+    assert await kept.take_ticket(ticket_text) is None
+    assert await kept.code(their_text, theirs.client_id) == theirs
+
+
 async def test_consents_add_up_and_go_with_the_client(kept: Any) -> None:
     one, user_id = client(), new_id()
     await kept.add(one)

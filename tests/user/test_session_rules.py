@@ -19,6 +19,7 @@ from mercato.user.model.session import (
     SessionOver,
 )
 from mercato.user.usecase.sessions import Granted, Sessions
+from tests.user.memory_oauth import MemoryOAuth
 from tests.user.memory_sessions import MemorySessions
 
 LAPTOP, PHONE = Device("192.0.2.1", "laptop"), Device("192.0.2.2", "phone")
@@ -37,7 +38,9 @@ class World:
         self.recorded: list[tuple[str, str, str]] = []
         self.store = MemorySessions(self.clock)
         self.tokens = RefreshTokens("s" * 32)
-        self.sessions = Sessions(self.store, self, self, self.tokens, self, self.clock)
+        self.sessions = Sessions(
+            self.store, MemoryOAuth(), self, self, self.tokens, self, self.clock
+        )
 
     def clock(self) -> datetime:
         return self.now

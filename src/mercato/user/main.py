@@ -41,6 +41,7 @@ from mercato.user.passwords import COMMON, Passwords
 from mercato.user.peers import Post
 from mercato.user.repository import SHAPES
 from mercato.user.repository.attempts import MongoDevices, RedisFailures
+from mercato.user.repository.oauth import MongoOAuth
 from mercato.user.repository.sessions import MongoSessions
 from mercato.user.repository.trail import MongoEvents, log_event
 from mercato.user.repository.users import OUTBOX, MongoUsers
@@ -135,7 +136,9 @@ def _verbs(
 ) -> Verbs:
     passwords, rules = Passwords(), PasswordRules(COMMON)
     refreshing = RefreshTokens(settings.jwt_secret)
-    sessions = Sessions(MongoSessions(store), users, tokens, refreshing, trail, clock.now)
+    sessions = Sessions(
+        MongoSessions(store), MongoOAuth(store), users, tokens, refreshing, trail, clock.now
+    )
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
     factors = SecondFactors(users, passwords, attempts, authenticators, trail, clock.now)
     accounts = Accounts(

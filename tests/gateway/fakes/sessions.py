@@ -9,6 +9,7 @@ from mercato.platform.tokens import Tokens
 from mercato.user.model.account import Profile
 from mercato.user.model.session import RefreshTokens
 from mercato.user.usecase.sessions import Sessions
+from tests.user.memory_oauth import MemoryOAuth
 from tests.user.memory_sessions import MemorySessions
 
 
@@ -34,4 +35,6 @@ def of(user: user_pb2.UserProfile) -> Profile:
 def fake_sessions(tokens: Tokens, profiles: Mapping[str, user_pb2.UserProfile]) -> Sessions:
     people = People(profiles)
     store = MemorySessions(clock.now)
-    return Sessions(store, people, tokens, RefreshTokens("r" * 32), people, clock.now)
+    return Sessions(
+        store, MemoryOAuth(), people, tokens, RefreshTokens("r" * 32), people, clock.now
+    )

@@ -25,7 +25,10 @@ _TEXTS = {"bsonType": "array", "items": _TEXT}
 _DATE = {"bsonType": "date"}
 _HASH = _TEXT | {"pattern": "^[0-9a-f]{64}$"}
 _ID = {"bsonType": "objectId"}
-_GONE = [IndexModel([("gone_at", 1)], name="gone", expireAfterSeconds=0)]
+_BEGUN = [
+    IndexModel([("gone_at", 1)], name="gone", expireAfterSeconds=0),
+    IndexModel([("user_id", 1)], name="user"),
+]
 
 
 def _shape(fields: Document, indexes: Sequence[IndexModel] = (), optional: int = 0) -> Shape:
@@ -47,12 +50,12 @@ SHAPES: Final = {
             "expires_at": _DATE, "gone_at": _DATE, "uses": {"bsonType": ["int", "long"]},
             "session_id": _TEXT,
         },
-        _GONE,
+        _BEGUN,
         optional=1,
     ),
     LOGINS: _shape(
         {"_id": _HASH, "user_id": _ID, "auth_time": _DATE, "bound_to": _HASH, "gone_at": _DATE},
-        _GONE,
+        _BEGUN,
     ),
     CONSENTS: _shape(
         {"_id": {"bsonType": "object"}, "scopes": _TEXTS, "at": _DATE},
@@ -148,6 +151,11 @@ class MongoOAuth:
         change = {"$set": {"session_id": session_id}}
         found = await self._codes.find_one_and_update({"_id": code_id}, change)
         return found is not None and found["uses"] == 1
+
+    async def forget(self, user_id: str) -> None:
+        mine = {"user_id": ObjectId(user_id)}
+        await self._logins.delete_many(mine)
+        await self._codes.delete_many(mine)
 
 
 def _pair(user_id: str, client_id: str) -> Document:

@@ -205,7 +205,12 @@ class Accounts:
         if better is not None:
             await self._users.rehash(user, better)
         await self._factors.admit(user, otp)
-        return user.profile
+        present = await self._users.get(user.profile.id)
+        changed = present.profile.version != user.profile.version
+        if changed and present.password_hash not in (user.password_hash, better):
+            # it waited for its turn, and the sessions that a new password ends have been ended
+            raise WrongCredentials("the login or the password is wrong", user.profile.id)
+        return present.profile
 
     async def profile(self, user_id: str, asking: Caller) -> Profile:
         """Returns the profile; raises UserNotFound."""

@@ -50,6 +50,12 @@ class SessionStore(Protocol):
         ...
 
 
+class Begun(Protocol):
+    async def forget(self, user_id: str) -> None:
+        """Voids the user's tickets and codes: no session comes of them any more."""
+        ...
+
+
 class People(Protocol):
     async def profiles(self, ids: Sequence[str]) -> Mapping[str, Profile]: ...
 
@@ -83,6 +89,7 @@ class Sessions:
     def __init__(
         self,
         store: SessionStore,
+        begun: Begun,
         people: People,
         mint: Mint,
         tokens: RefreshTokens,
@@ -90,6 +97,7 @@ class Sessions:
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._begun = begun
         self._people = people
         self._mint = mint
         self._tokens = tokens
@@ -142,7 +150,11 @@ class Sessions:
         await self._trail.record("session.ended", user_id=user_id, address=address, detail=detail)
 
     async def end_all(self, user_id: str, *, but: str = "", address: str = "") -> int:
-        """Logs every device out, except the session `but`; returns how many there were."""
+        """Logs every device out, except the session `but`; returns how many there were.
+
+        Sign-ins that have got no session yet get none.
+        """
+        await self._begun.forget(user_id)
         ended = await self._store.end_all(user_id, but)
         if ended:
             detail = {"sessions": str(ended)}
