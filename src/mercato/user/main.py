@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 from mercato.kernel import clock
 from mercato.pb import account_pb2, oauth_pb2, security_pb2, session_pb2, user_pb2
@@ -134,7 +135,8 @@ def _verbs(
     attempts: Attempts,
     tokens: Tokens,
 ) -> Verbs:
-    passwords, rules = Passwords(), PasswordRules(COMMON)
+    passwords, host = Passwords(), urlsplit(settings.public_url).hostname or ""
+    rules = PasswordRules(COMMON, "mercato", host)
     refreshing = RefreshTokens(settings.jwt_secret)
     sessions = Sessions(
         MongoSessions(store), MongoOAuth(store), users, tokens, refreshing, trail, clock.now

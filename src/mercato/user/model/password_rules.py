@@ -18,23 +18,30 @@ class PasswordTooCommon(Invalid):
 
 
 class PasswordRules:
-    """Refuses what is in `common` (lower case); nothing is asked of a password but to be rare."""
+    """Refuses what is in `common` (lower case); nothing is asked of a password but to be rare.
 
-    def __init__(self, common: Container[str]) -> None:
+    `shop` is what everybody knows of the shop: its name, its host.
+    """
+
+    def __init__(self, common: Container[str], *shop: str) -> None:
         self._common = common
+        self._shop = shop
 
     def check(self, password: str, *about: str) -> None:
         """Raises PasswordTooCommon for a common one, and for one that is little more than `about`.
 
-        `about` is what a stranger knows of the account: its e-mail address, its username.
+        `about` is what a stranger knows of the account beside the shop: its e-mail address, its
+        username.
         """
         if self._is_common(password):
             _refuse("is one of the passwords that everybody knows")
         whole = text = normal(password).casefold()
-        for word in sorted({word for each in about for word in _words(each)}, key=len)[::-1]:
+        for word in sorted(
+            {word for each in (*about, *self._shop) for word in _words(each)}, key=len
+        )[::-1]:
             text = text.replace(word, "")
         if text != whole and (len(_NO_LETTER.sub("", text)) < _WORD_LENGTH_MIN):
-            _refuse("is little more than your e-mail address or your username")
+            _refuse("is little more than your e-mail address, your username or the shop's name")
 
     def _is_common(self, password: str) -> bool:
         text = normal(password).casefold()
