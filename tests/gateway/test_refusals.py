@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import httpx2 as httpx
 import pytest
 
 from mercato.kernel.errors import Exhausted, Unavailable
 from mercato.kernel.identity import new_id
+from mercato.platform.rpc.refusals import Refused
 from tests.gateway.conftest import Shop
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
@@ -202,7 +204,9 @@ async def test_a_services_refusal_keeps_its_name_and_its_fields(shop: Shop) -> N
 
 async def test_a_service_that_is_away_is_503_and_one_that_has_enough_429(shop: Shop) -> None:
     failures = shop.services.users.failures
-    for failure, status in ((Unavailable("the database is away"), 503), (Exhausted("busy"), 429)):
+    stopped = Refused(grpc.StatusCode.CANCELLED, "cancelled", "a copy stops", ())
+    away = Unavailable("the database is away")
+    for failure, status in ((away, 503), (stopped, 503), (Exhausted("busy"), 429)):
         failures[:] = [failure] * 9
         answer = await shop.ada.get("/api/users/me")
         problem(answer, status)

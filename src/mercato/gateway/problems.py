@@ -238,6 +238,7 @@ def _response(status: int, body: bytes, more: dict[str, str] | None = None) -> R
 _OF_CODE: Final = {code: STATUS[kind] for kind, code in CODE_OF.items()} | {
     grpc.StatusCode.ALREADY_EXISTS: 409,
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
+    grpc.StatusCode.CANCELLED: 503,  # by a copy that stops, or whose clock saw the deadline first
 }
 
 Handler = Callable[[Request[Any, Any, Any], Any], Response[bytes]]

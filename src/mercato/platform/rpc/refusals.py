@@ -36,6 +36,10 @@ _PASSING: Final = frozenset({
 })  # fmt: skip
 _PASSING_LABELS: Final = ("TransientTransactionError", "RetryableWriteError")
 
+_AWAY: Final = frozenset({
+    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED
+})  # fmt: skip
+
 STATUS: Final[dict[type[AppError], grpc.StatusCode]] = {
     Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
@@ -131,6 +135,6 @@ def refusal_in(failure: grpc.aio.AioRpcError) -> Refused:
 
 
 def _told(code: grpc.StatusCode) -> str:
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    if code in _AWAY:
         return "a service that this needs is away; try again"
-    return "the call failed"
+    return f"the call failed ({code.value[1]})"
