@@ -15,4 +15,4 @@ class AuditSettings(Settings):
     port: int = 50055
     mongo_uri: Secret = Secret("mongodb://127.0.0.1:27017/?replicaSet=rs0")
     mongo_db_name: str = "ecommerce"
-    audit_every_s: Annotated[float, Meta(gt=0)] = 60.0
+    audit_every_s: Annotated[float, Meta(gt=0)] = 55.0
