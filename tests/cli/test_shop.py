@@ -48,9 +48,10 @@ async def test_an_admin_is_made_and_signs_in(platform: Platform) -> None:
     assert "another account has this e-mail address" in again.stderr
 
 
-async def test_a_bad_password_is_refused_before_it_is_sent() -> None:
+@pytest.mark.parametrize("password", ["short", "iloveyou"])
+async def test_a_bad_password_is_refused_before_it_is_sent(password: str) -> None:
     environment = {"JWT_SECRET": "x" * 32, "USER_SERVICE": "127.0.0.1:1"}
-    words = ("admin", "create", "--email", "nobody", "--password", "short")
+    words = ("admin", "create", "--email", "nobody", "--password", password)
     refused = mercato(None, *words, "--data-dir", "/nonexistent", environment=environment)
     assert refused.returncode == 1
     assert "password: " in refused.stderr

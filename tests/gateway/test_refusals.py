@@ -191,6 +191,31 @@ async def test_one_of_email_and_username_signs_in(shop: Shop) -> None:
         assert problem(answer, 422) == {"": "must have either `email` or `username`"}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "pointers"),
+    [
+        ("POST", "/api/email", {"to_email": "x", "subject": "a\nb"},
+         "/to_email /html_body /subject"),
+        ("POST", "/api/email", {"to_email": f"{'a.' * 40}a@shop.example", "subject": "=?"},
+         "/html_body /to_email /subject"),
+        ("POST", "/api/users/register", {"email": "x", "password": "password"}, "/email /password"),
+        ("POST", "/api/users/register", {"email": "anna@x.example", "password": "anna1234", "a": 1},
+         "/a /password"),
+        ("PATCH", "/api/users/me", {"email": "x", "password": "iloveyou"}, "/email /password"),
+        ("PATCH", "/api/users/x", {"password": "iloveyou"}, "/path/id /password"),
+        ("POST", "/api/users/password/reset", {"password": "iloveyou"}, "/token /password"),
+        ("POST", "/api/users/register", {"email": "x", "password": "short"}, "/email /password"),
+        ("POST", "/api/users/authenticate", {"password": 7}, "/password "),
+        ("POST", "/api/users/authenticate", {"password": 7, "email": 7}, "/password /email"),
+    ],
+)  # fmt: skip
+async def test_rules_that_only_a_service_keeps_are_told_beside_the_others(
+    shop: Shop, method: str, path: str, body: dict[str, Any], pointers: str
+) -> None:
+    answer = await shop.admin.request(method, path, json=body)
+    assert set(problem(answer, 422, "invalid")) == set(pointers.split(" "))
+
+
 async def test_a_services_refusal_keeps_its_name_and_its_fields(shop: Shop) -> None:
     body: dict[str, Any] = {"items": [{"product_id": new_id(), "quantity": 1}]}
     answer = await shop.ada.post("/api/orders", json=body)

@@ -10,8 +10,9 @@ from random import Random
 import pytest
 
 from mercato.kernel.errors import Invalid
+from mercato.kernel.heads import head_violations
 from mercato.mailer.composing import HEAD, Composer, _count_head
-from mercato.mailer.model import Mail, Order, Templated, Written, head_violations, message_id
+from mercato.mailer.model import Mail, Order, Templated, Written, message_id
 from tests.mailer.conftest import DOMAIN, a_mail
 
 VALUES = 12_000

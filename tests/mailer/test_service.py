@@ -142,6 +142,7 @@ async def test_a_refused_mail_is_told(
             {"subject", "to_email"},
         ),
         ({"to_email": "a@b.example, c@d.example", "html_body": ""}, {"to_email", "html_body"}),
+        ({"subject": "a\nb", "html_body": ""}, {"subject", "html_body"}),
     ],
 )
 async def test_bad_fields_are_all_named_and_nothing_is_sent(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from mercato.kernel.client import Client
+from mercato.kernel.password_rules import PasswordRules
 from mercato.platform.limits import Bucket, Local, Quota
 from mercato.platform.sealing import Sealer
 from mercato.user.authenticators import Authenticators
@@ -19,7 +20,6 @@ from mercato.user.model.account import (
 )
 from mercato.user.model.letters import Letter, Template
 from mercato.user.model.links import LinkKey
-from mercato.user.model.password_rules import PasswordRules
 from mercato.user.model.trail import Kind
 from mercato.user.usecase.accounts import Accounts
 from mercato.user.usecase.attempts import Attempts

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from mercato.kernel.identity import Caller
-from mercato.user.model.account import Profile, WrongCredentials
+from mercato.kernel.password_rules import PasswordTooCommon
+from mercato.user.model.account import CurrentPasswordWrong, Profile, WrongCredentials
 from mercato.user.model.letters import Template
 from mercato.user.model.links import AskedTooSoon, InvalidLink, LinkKey, hash_of
-from mercato.user.model.password_rules import PasswordTooCommon
 from mercato.user.usecase.accounts import Registration, Wish
 from mercato.user.usecase.recovery import AlreadyVerified
 from tests.user.memory_accounts import NOW, SECRET, Desk
@@ -161,6 +161,21 @@ async def test_a_reset_link_works_for_an_hour() -> None:
     desk.later(minutes=61)
     with pytest.raises(InvalidLink):
         await desk.recovery.reset(token, "another good one")
+
+
+async def test_a_bad_link_and_a_common_password_are_told_together() -> None:
+    with pytest.raises(InvalidLink) as refusal:
+        await Desk().recovery.reset("never given", "password")
+    assert [each.field for each in refusal.value.violations] == ["token", "password"]
+
+
+async def test_a_wrong_present_password_and_a_common_new_one_are_told_together() -> None:
+    desk = Desk()
+    who = await registered(desk)
+    wish = Wish(password="password", current_password="a wrong one")
+    with pytest.raises(CurrentPasswordWrong) as refusal:
+        await desk.accounts.update(who.id, wish, owner(who))
+    assert [each.field for each in refusal.value.violations] == ["current_password", "password"]
 
 
 async def test_a_refused_password_leaves_the_link_good() -> None:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mercato.embedded.plan import LOGINS
+from mercato.kernel.password_rules import PasswordRules, PasswordTooCommon
+from mercato.platform.passwords import COMMON
 from mercato.user.model.account import username_from
-from mercato.user.model.password_rules import PasswordRules, PasswordTooCommon
-from mercato.user.passwords import COMMON
 
 RULES = PasswordRules(COMMON)
 ANN = ("ann.lovelace@example.com", "Ann.Lovelace")

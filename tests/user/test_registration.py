@@ -70,6 +70,16 @@ async def test_20_at_once_without_a_username_all_get_one(client: Client) -> None
     assert len({(await client.profile(who.id)).username for who in people}) == 20
 
 
+async def test_a_common_password_is_named_beside_the_other_bad_fields(client: Client) -> None:
+    register = client.register("nobody", username="x", password="iloveyou")
+    assert set(await refused(register, "invalid")) == {"email", "username", "password"}
+    who = await client.register()
+    change = client.update(who.id, who, email="nobody", password="iloveyou")
+    assert set(await refused(change, "invalid")) == {"email", "password"}
+    only = client.register(password="iloveyou")
+    assert set(await refused(only, "password-too-common")) == {"password"}
+
+
 async def test_both_are_named_when_both_are_taken(client: Client) -> None:
     email = fresh_email()
     await client.register(email, username="taken-both")

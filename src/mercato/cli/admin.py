@@ -13,6 +13,7 @@ from mercato.embedded.errors import PlatformError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.pb.user_pb2 import UserRequest
 from mercato.pb.user_pb2_grpc import UserServiceStub
+from mercato.platform.passwords import RULES
 from mercato.platform.rpc import validated
 
 
@@ -29,7 +30,10 @@ def create(
     shop = Shop.of(data_dir)
     email = email or _asked("email")
     password = password or _new_password()
-    wish = validated(UserRequest(email=email, password=password, role="admin"))
+    wish = validated(
+        UserRequest(email=email, password=password, role="admin"),
+        lambda request: RULES.violations(request.password, request.email),
+    )
     made = asyncio.run(shop.call(lambda channel: UserServiceStub(channel).RegisterUser, wish))
     if json:
         say_json({"id": made.id, "email": email, "role": "admin"})

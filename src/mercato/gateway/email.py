@@ -1,5 +1,6 @@
 """/api/email: mail that an admin sends."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
 import grpc
@@ -8,6 +9,8 @@ from msgspec import Meta
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import Answer, Email, Request
+from mercato.kernel.errors import Violation
+from mercato.kernel.heads import head_violations
 from mercato.kernel.identity import Caller
 from mercato.pb import mailer_pb2, mailer_pb2_grpc
 from mercato.platform.rpc import Channels
@@ -17,8 +20,20 @@ DEADLINE_S: Final = 5.0  # an SMTP conversation takes its time
 
 class Mail(Request, frozen=True):
     to_email: Email
-    subject: Annotated[str, Meta(min_length=1, max_length=200, examples=["News from the shop"])]
+    subject: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=200,
+            description="One line, without control characters and without `=?`.",
+            examples=["News from the shop"],
+        ),
+    ]
     html_body: Annotated[str, Meta(min_length=1, max_length=200_000, examples=["<p>Hello</p>"])]
+
+    @classmethod
+    def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:
+        return head_violations(said.get("to_email", ""), said.get("subject", ""))
 
 
 class Sent(Answer, frozen=True):

@@ -6,7 +6,7 @@ told at once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar, get_type_hints
@@ -22,7 +22,8 @@ from mercato.gateway.problems import TimedOut, UnsupportedMediaType, allowed, re
 from mercato.gateway.reply import Reply
 from mercato.gateway.scope import within
 from mercato.gateway.shapes import Parameters
-from mercato.kernel.errors import AppError, Forbidden, Invalid, Unauthenticated, Violation
+from mercato.gateway.shapes import Request as Body
+from mercato.kernel.errors import AppError, Forbidden, Invalid, Unauthenticated, Violation, all_of
 from mercato.kernel.identity import Caller
 from mercato.platform.tokens import Tokens
 
@@ -160,10 +161,11 @@ class Door:
         self, request: AnyRequest, takes: Mapping[str, type], arguments: dict[str, Any]
     ) -> None:
         bad: list[Violation] = []
+        body: object = None
         for name, kind in takes.items():
             if name == "body":
-                value = await _json(request)
-                arguments[name] = self._decoder.read(value, kind, "", bad)
+                body = await _json(request)
+                arguments[name] = self._decoder.read(body, kind, "", bad)
             else:
                 source, at = _SOURCES[name], _POINTERS[name]
                 value = source(request, kind, bad)
@@ -171,7 +173,16 @@ class Door:
         if "query" not in takes:
             self._decoder.read(_query(request, Parameters, bad), Parameters, "/query", bad)
         if bad:
-            raise Invalid("some fields break their rules", bad)
+            raise Invalid("some fields break their rules", all_of(bad, _further(takes, body)))
+
+
+def _further(takes: Mapping[str, type], body: object) -> Iterator[Violation]:
+    """Yields what is wrong with the body beyond its schema."""
+    kind = takes.get("body")
+    if isinstance(body, dict) and kind is not None and issubclass(kind, Body):
+        said = {name: each if isinstance(each, str) else "" for name, each in body.items()}
+        for each in kind.further(said):
+            yield Violation(f"/{each.field}" if each.field else "", each.detail)
 
 
 def options(path: str, methods: Sequence[str]) -> HTTPRouteHandler:

@@ -1,12 +1,14 @@
 """The values that the REST resources share: ids, e-mail addresses, exact amounts."""
 
 import re
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import Meta
 
+from mercato.kernel.errors import Violation
 from mercato.kernel.money import MINOR_MAX, Money
 from mercato.pb import money_pb2
 
@@ -52,6 +54,14 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A JSON object that a client sends; `also` is more of its JSON Schema."""
 
     also: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:
+        """Returns what breaks a rule that only a service knows to keep; asked beside other faults.
+
+        `said` has every member of the object, empty where it is no string.
+        """
+        return ()
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """/api/users: registration, sign-in and profiles."""
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final
 
 import grpc
 from msgspec import UNSET, Meta, UnsetType
@@ -9,9 +10,10 @@ from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.sessions import SignedIn, signed_in
 from mercato.gateway.shapes import EXAMPLE_ID, Answer, Email, IdOrMe, Parameters, Request, matching
-from mercato.kernel.errors import NotFound
+from mercato.kernel.errors import NotFound, Violation
 from mercato.kernel.identity import Caller
 from mercato.pb import user_pb2, user_pb2_grpc
+from mercato.platform.passwords import RULES
 from mercato.platform.rpc import Channels
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{2,31}"
@@ -22,13 +24,24 @@ Password = Annotated[
     str, Meta(min_length=8, max_length=256, examples=["correct horse battery staple"])
 ]
 GivenPassword = Annotated[str, Meta(max_length=1024, examples=["correct horse battery staple"])]
+ONE_LOGIN: Final = "must have either `email` or `username`"
 Given = Annotated[str, Meta(max_length=254)]
+
+
+def password_violations(said: Mapping[str, str]) -> Iterator[Violation]:
+    """Yields why `password` is refused, though it has the right length."""
+    about = (said.get(name, "") for name in ("email", "username"))
+    return RULES.violations(said.get("password", ""), *about)
 
 
 class Registration(Request, frozen=True):
     email: Email
     password: Password
     username: UsernameOrNone = ""
+
+    @classmethod
+    def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:
+        return password_violations(said)
 
 
 class Credentials(Request, frozen=True):
@@ -52,7 +65,12 @@ class Credentials(Request, frozen=True):
 
     def __post_init__(self) -> None:
         if (self.email is UNSET) == (self.username is UNSET):
-            raise ValueError("must have either `email` or `username`")
+            raise ValueError(ONE_LOGIN)
+
+    @classmethod
+    def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:
+        if ("email" in said) == ("username" in said):
+            yield Violation("", ONE_LOGIN)
 
 
 class ProfileChange(Request, frozen=True):
@@ -65,6 +83,10 @@ class ProfileChange(Request, frozen=True):
     email: Email | UnsetType = UNSET
     password: Password | UnsetType = UNSET
     current_password: GivenPassword | UnsetType = UNSET
+
+    @classmethod
+    def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:
+        return password_violations(said)
 
 
 class ByIdOrMe(Parameters, frozen=True):

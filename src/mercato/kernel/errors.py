@@ -1,7 +1,7 @@
 """The kinds of refusal; each transport has one table that says what they look like there."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +12,12 @@ class Violation:
 
     field: str
     detail: str
+
+
+def all_of(found: Sequence[Violation], further: Iterable[Violation]) -> list[Violation]:
+    """Returns `found`, and of `further` what is about other fields."""
+    named = {each.field for each in found}
+    return [*found, *(each for each in further if each.field not in named)]
 
 
 class AppError(Exception):

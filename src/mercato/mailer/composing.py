@@ -19,7 +19,8 @@ from css_inline import CSSInliner
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 
 from mercato.kernel.errors import Invalid
-from mercato.mailer.model import Mail, Templated, Written, as_it_is, head_violations
+from mercato.kernel.heads import head_violations
+from mercato.mailer.model import Mail, Templated, Written, as_it_is
 from mercato.mailer.plaintext import plaintext
 
 SUBJECTS: Final = {

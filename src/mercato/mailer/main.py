@@ -1,8 +1,12 @@
 """The mailer service, put together."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import structlog
 
 from mercato.kernel.clock import now
+from mercato.kernel.heads import head_violations
 from mercato.mailer.composing import Composer
 from mercato.mailer.handler import ALLOWED, MailerHandler
 from mercato.mailer.mailbox import Mailbox, Resolver
@@ -15,13 +19,14 @@ from mercato.pb import mailer_pb2
 from mercato.pb.mailer_pb2_grpc import add_MailerServiceServicer_to_server
 from mercato.platform import telemetry
 from mercato.platform.mongo import Store
-from mercato.platform.rpc import Identity, Server
+from mercato.platform.rpc import Identity, Rule, Server
 from mercato.platform.run import run, until_ready
 from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
 from mercato.platform.tokens import Tokens
 
 NAME = "mailer"
+FURTHER: Final[Mapping[str, Rule]] = {"SendEmail": lambda r: head_violations(r.to_email, r.subject)}
 
 log = structlog.get_logger()
 
@@ -44,7 +49,7 @@ async def main() -> None:
         sending = Sender(mails, compose, server, connections=s.smtp_connections)
         mailing = Mailing(sending, now)
         service = mailer_pb2.DESCRIPTOR.services_by_name["MailerService"]
-        grpc_server = Server([service], Tokens.of(s), ALLOWED, identity)
+        grpc_server = Server([service], Tokens.of(s), ALLOWED, identity, FURTHER)
         handler = MailerHandler(mailing, s.currency, sealer.seal)
         add_MailerServiceServicer_to_server(handler, grpc_server.grpc)
         async with grpc_server.listen(s.host, s.port):

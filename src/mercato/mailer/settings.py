@@ -6,7 +6,7 @@ from email.headerregistry import Address
 from email.utils import getaddresses
 from typing import Final, Literal
 
-from mercato.mailer.model import head_violations
+from mercato.kernel.heads import head_violations
 from mercato.platform.settings import Secret, Settings
 
 Tls = Literal["starttls", "tls", "none"]

@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from mercato.kernel.clock import monotonic
 from mercato.kernel.errors import Conflict, Invalid
-from mercato.mailer.model import Mail, Outcome, State, Written, head_violations
+from mercato.kernel.heads import head_violations
+from mercato.mailer.model import Mail, Outcome, State, Written
 
 LOOK_AGAIN_S: Final = 0.01  # then a half longer each time
 LOOK_AGAIN_S_MAX: Final = 0.1

@@ -1,12 +1,14 @@
 """The user service, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 from urllib.parse import urlsplit
 
 from mercato.kernel import clock
+from mercato.kernel.password_rules import PasswordRules
 from mercato.pb import account_pb2, oauth_pb2, security_pb2, session_pb2, user_pb2
 from mercato.pb.account_pb2_grpc import add_AccountServiceServicer_to_server
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
@@ -20,8 +22,9 @@ from mercato.platform.cache import Cache
 from mercato.platform.limits import Limiter, Quota
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
+from mercato.platform.passwords import COMMON, RULES, SHOP
 from mercato.platform.relay import Relay, to_bus
-from mercato.platform.rpc import Channels, Identity, Server, client_of_call
+from mercato.platform.rpc import Channels, Identity, Rule, Server, client_of_call
 from mercato.platform.run import run, until_ready
 from mercato.platform.sealing import Sealer
 from mercato.platform.settings import load
@@ -36,9 +39,8 @@ from mercato.user.handler.sessions import SessionHandler
 from mercato.user.handler.trail import SecurityHandler
 from mercato.user.model.account import OPERATOR, EmailTaken
 from mercato.user.model.links import LinkKey
-from mercato.user.model.password_rules import PasswordRules
 from mercato.user.model.session import RefreshTokens
-from mercato.user.passwords import COMMON, Passwords
+from mercato.user.passwords import Passwords
 from mercato.user.peers import Post
 from mercato.user.repository import SHAPES
 from mercato.user.repository.attempts import MongoDevices, RedisFailures
@@ -62,6 +64,11 @@ SERVICES = (
     session_pb2.DESCRIPTOR.services_by_name["SessionService"],
     oauth_pb2.DESCRIPTOR.services_by_name["OAuthService"],
 )
+FURTHER: Final[Mapping[str, Rule]] = {
+    "RegisterUser": lambda r: RULES.violations(r.password, r.email, r.username),
+    "UpdateUserProfile": lambda r: RULES.violations(r.password, r.email, r.username),
+    "ResetPassword": lambda r: RULES.violations(r.password),
+}
 PUBLIC_URL = "http://127.0.0.1:8080"  # the gateway's, where nobody said another
 
 
@@ -136,7 +143,7 @@ def _verbs(
     tokens: Tokens,
 ) -> Verbs:
     passwords, host = Passwords(), urlsplit(settings.public_url).hostname or ""
-    rules = PasswordRules(COMMON, "mercato", host)
+    rules = PasswordRules(COMMON, SHOP, host)
     refreshing = RefreshTokens(settings.jwt_secret)
     sessions = Sessions(
         MongoSessions(store), MongoOAuth(store), users, tokens, refreshing, trail, clock.now
@@ -156,7 +163,7 @@ def _verbs(
 
 
 def _server(verbs: Verbs, trail: Trail, tokens: Tokens, identity: Identity | None) -> Server:
-    server = Server(SERVICES, tokens, ALLOWED, identity)
+    server = Server(SERVICES, tokens, ALLOWED, identity, FURTHER)
     add_UserServiceServicer_to_server(UserHandler(verbs.accounts, verbs.sessions), server.grpc)
     add_AccountServiceServicer_to_server(AccountHandler(verbs.recovery, verbs.factors), server.grpc)
     add_SecurityServiceServicer_to_server(SecurityHandler(trail), server.grpc)

@@ -14,10 +14,9 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import PwdlibError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
-from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from mercato.kernel.errors import Exhausted
-from mercato.user.model.password_rules import normal
+from mercato.kernel.password_rules import normal
 
 # OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, two passes, one lane (about 45 ms).
 MEMORY_KIB: Final = 19 * 1024
@@ -30,9 +29,6 @@ NICENESS: Final = 10  # a flood of logins must not slow down orders
 WAITING_MAX: Final = 64
 WAIT_S_MAX: Final = 2.5  # nobody would hear the answer any more
 CROWD: Final = 32  # so many strangers waiting are an attack, or might as well be
-
-# The 30,000 passwords that leaks show most often, in lower case (zxcvbn's list).
-COMMON: Final = frozenset(FREQUENCY_LISTS["passwords"])
 
 T = TypeVar("T")
 

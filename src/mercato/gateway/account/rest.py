@@ -1,5 +1,6 @@
 """/api/users/...: verification of the address, a lost password, the second factor."""
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
 import grpc
@@ -8,7 +9,8 @@ from msgspec import Meta
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.shapes import Answer, Email, Request
-from mercato.gateway.users import GivenPassword, Password
+from mercato.gateway.users import GivenPassword, Password, password_violations
+from mercato.kernel.errors import Violation
 from mercato.kernel.identity import Caller
 from mercato.pb import account_pb2 as pb
 from mercato.pb.account_pb2_grpc import AccountServiceStub
@@ -41,6 +43,10 @@ class Forgotten(Request, frozen=True):
 class NewPassword(Request, frozen=True):
     token: LinkToken
     password: Password
+
+    @classmethod
+    def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:
+        return password_violations(said)
 
 
 class TotpBeginning(Request, frozen=True):

@@ -5,7 +5,7 @@ Handlers run shielded: a caller that goes away does not cut a write in two.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
@@ -23,6 +23,7 @@ from mercato.kernel.errors import (
     Invalid,
     Unauthenticated,
     Violation,
+    all_of,
 )
 from mercato.kernel.identity import Caller, Party, is_id
 from mercato.platform import telemetry
@@ -50,6 +51,7 @@ READS: Final = ("Get", "BatchGet", "List")
 
 Method = Callable[[Any, Any], Awaitable[Message]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
+Rule = Callable[[Any], Iterable[Violation]]  # of a whole message
 M = TypeVar("M", bound=Message)
 log = structlog.get_logger()
 _caller: ContextVar[Caller] = ContextVar("caller")
@@ -66,26 +68,37 @@ def client_of_call() -> Client:
     return _client.get() or Client()
 
 
-def validated(message: M) -> M:
-    """Returns `message` when it keeps its rules; else raises Invalid with every bad field."""
+def validated(message: M, further: Rule | None = None) -> M:
+    """Returns `message` when it keeps its rules; else raises Invalid with every bad field.
+
+    What breaks `further` alone is returned: its method refuses that in its own words.
+    """
     violations = protovalidate.collect_violations(message)
     if violations:
         found = [Violation(_path(v.proto.field), v.proto.message) for v in violations]
-        raise Invalid("some fields break their rules", found)
+        more = further(message) if further else ()
+        raise Invalid("some fields break their rules", all_of(found, more))
     return message
 
 
 class Guard(grpc.aio.ServerInterceptor):
     """Stands before every method; one that `allowed` does not name is refused.
 
+    `further` has, by method, the rules that a `.proto` cannot say.
     `certified`: connections are mutual TLS, and a service's certificate must bear its name.
     """
 
     def __init__(
-        self, tokens: Tokens, allowed: Mapping[str, Set[Party]], *, certified: bool = False
+        self,
+        tokens: Tokens,
+        allowed: Mapping[str, Set[Party]],
+        further: Mapping[str, Rule],
+        *,
+        certified: bool = False,
     ) -> None:
         self._tokens = tokens
         self._allowed = allowed
+        self._further = further
         self._certified = certified
         self._handlers: dict[str, Handler] = {}
         self.tasks = Tasks()
@@ -137,7 +150,7 @@ class Guard(grpc.aio.ServerInterceptor):
         if asking.party not in self._allowed.get(name, frozenset()):
             who = f"the service {asking.id}" if asking.role == "service" else f"a {asking.role}"
             raise Forbidden(f"{who} may not call {name}")
-        validated(request)
+        validated(request, self._further.get(name))
         _caller.set(asking)
         with pymongo.timeout(min(TIMEOUT_S, max(left_s, 0.001))):
             run = partial(_run, method, request, context)

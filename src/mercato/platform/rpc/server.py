@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
@@ -12,7 +13,7 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from mercato.kernel.identity import Party
-from mercato.platform.rpc.guard import Guard
+from mercato.platform.rpc.guard import Guard, Rule
 from mercato.platform.rpc.tls import Identity
 from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import Tokens
@@ -55,6 +56,7 @@ class _Health(health_aio.HealthServicer):
 class Server:
     """Serves the methods of `services`, each for those whom `allowed` names.
 
+    `further` has, by method, the rules that a `.proto` cannot say.
     With an `identity` it speaks mutual TLS only, and answers nobody without a certificate.
     """
 
@@ -64,12 +66,13 @@ class Server:
         tokens: Tokens,
         allowed: Mapping[str, Set[Party]],
         identity: Identity | None = None,
+        further: Mapping[str, Rule] = MappingProxyType({}),
     ) -> None:
         missing = {method.name for each in services for method in each.methods} ^ set(allowed)
         if missing:
             raise ValueError(f"every method needs its callers: {sorted(missing)}")
         self._names = tuple(each.full_name for each in services)
-        self._guard = Guard(tokens, allowed, certified=identity is not None)
+        self._guard = Guard(tokens, allowed, further, certified=identity is not None)
         self._identity = identity
         self._health = _Health()
         self.grpc = grpc.aio.server(

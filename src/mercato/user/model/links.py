@@ -82,6 +82,6 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def invalid_link() -> InvalidLink:
+def invalid_link(*further: Violation) -> InvalidLink:
     detail = "is used up, too old, or was replaced by a newer one"
-    return InvalidLink("the link is not good any more", [Violation("token", detail)])
+    return InvalidLink("the link is not good any more", [Violation("token", detail), *further])

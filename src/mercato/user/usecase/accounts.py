@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from mercato.kernel.errors import Forbidden, Invalid, Violation
 from mercato.kernel.identity import Caller
+from mercato.kernel.password_rules import PasswordRules
 from mercato.user.model.account import (
     OPERATOR,
     USERNAME_FALLBACK,
@@ -28,7 +29,6 @@ from mercato.user.model.account import (
 )
 from mercato.user.model.letters import Template
 from mercato.user.model.links import AskedTooSoon, LinkKey, Purpose
-from mercato.user.model.password_rules import PasswordRules
 from mercato.user.usecase.attempts import Attempts
 from mercato.user.usecase.second_factor import SecondFactors
 from mercato.user.usecase.trail import Recorder
@@ -235,13 +235,14 @@ class Accounts:
         password_hash = proven_hash = None
         user = await self._users.get(user_id)
         delicate = wish.password is not None or (self._private and wish.email is not None)
+        about = (user.profile.email, user.profile.username, wish.email or "", wish.username or "")
         if delicate and asking.id == user_id:
             proven_hash = await self._attempts.insist(
-                self._passwords, user, wish.current_password, "current_password"
-            )
+                self._passwords, user, wish.current_password, "current_password",
+                *self._rules.violations(wish.password or "", *about),
+            )  # fmt: skip
         if wish.password is not None:
-            about = (user.profile.email, user.profile.username, wish.email, wish.username)
-            self._rules.check(wish.password, *(each for each in about if each))
+            self._rules.check(wish.password, *about)
             password_hash = await self._passwords.hash(wish.password)
         edit = Edit(wish.username, wish.email, password_hash, proven_hash)
         if wish.email is not None:

@@ -101,14 +101,16 @@ class Attempts:
         await self._trail.record("login.succeeded", user_id=profile.id, address=client.address)
         return profile
 
-    async def insist(self, passwords: Passwords, user: User, given: str | None, field: str) -> str:
+    async def insist(
+        self, passwords: Passwords, user: User, given: str | None, field: str, *further: Violation
+    ) -> str:
         """Returns the hash that `given`, sent as `field` by who is signed in, fits.
 
-        A thief of a session may guess as often as a stranger. Raises CurrentPasswordWrong,
-        TooManyAttempts, Exhausted.
+        A thief of a session may guess as often as a stranger. Raises CurrentPasswordWrong, which
+        tells `further` faults too, TooManyAttempts, Exhausted.
         """
         detail = "must be your present password"
-        wrong = CurrentPasswordWrong(f"{field} {detail}", [Violation(field, detail)])
+        wrong = CurrentPasswordWrong(f"{field} {detail}", [Violation(field, detail), *further])
         if given is None:
             raise wrong
         key, who = self._hash("signed in", user.profile.id), user.profile.id

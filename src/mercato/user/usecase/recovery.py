@@ -5,11 +5,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from mercato.kernel.errors import Conflict
+from mercato.kernel.errors import Conflict, Violation
 from mercato.kernel.identity import Caller
+from mercato.kernel.password_rules import PasswordRules
 from mercato.user.model.account import User, normal_email
 from mercato.user.model.links import AskedTooSoon, LinkKey, Purpose, hash_of, invalid_link
-from mercato.user.model.password_rules import PasswordRules
 from mercato.user.usecase.accounts import Passwords, Sessions
 from mercato.user.usecase.trail import Recorder
 
@@ -98,7 +98,7 @@ class Recovery:
         Raises InvalidLink, PasswordTooCommon (the link is then still good), Exhausted.
         """
         token_hash = hash_of(token)
-        user = await self._holder(token_hash)
+        user = await self._holder(token_hash, *self._rules.violations(password))
         self._rules.check(password, user.profile.email, user.profile.username)
         password_hash, now = await self._passwords.hash(password), self._clock()
         user_id, unprotected = user.profile.id, False
@@ -113,8 +113,8 @@ class Recovery:
         if unprotected:
             await self._trail.record("totp.disabled", user_id=user_id, actor="link")
 
-    async def _holder(self, token_hash: str) -> User:
+    async def _holder(self, token_hash: str, *further: Violation) -> User:
         user = await self._users.by_link(token_hash)
         if user is None:
-            raise invalid_link()
+            raise invalid_link(*further)
         return user

@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Final
 
 from mercato.kernel.errors import Invalid, Violation
 
 _WORD_LENGTH_MIN: Final = 4
+_ABOUT_MAX: Final = 254  # characters; no address and no username has more
 _DECORATION_MAX: Final = 4  # characters around a common password that make it no better: `!`, 2026
 _NO_LETTER: Final = re.compile(r"[\W\d_]+")
 _EDGES: Final = re.compile(r"^[\W\d_]+|[\W\d_]+$")
@@ -28,20 +29,27 @@ class PasswordRules:
         self._shop = shop
 
     def check(self, password: str, *about: str) -> None:
-        """Raises PasswordTooCommon for a common one, and for one that is little more than `about`.
+        """Raises PasswordTooCommon for what breaks a rule."""
+        for violation in self.violations(password, *about):
+            raise PasswordTooCommon(f"the password {violation.detail}", [violation])
+
+    def violations(self, password: str, *about: str) -> Iterator[Violation]:
+        """Yields that it is a common one, or little more than `about`.
 
         `about` is what a stranger knows of the account beside the shop: its e-mail address, its
         username.
         """
         if self._is_common(password):
-            _refuse("is one of the passwords that everybody knows")
+            yield Violation("password", "is one of the passwords that everybody knows")
+            return
         whole = text = normal(password).casefold()
         for word in sorted(
             {word for each in (*about, *self._shop) for word in _words(each)}, key=len
         )[::-1]:
             text = text.replace(word, "")
         if text != whole and (len(_NO_LETTER.sub("", text)) < _WORD_LENGTH_MIN):
-            _refuse("is little more than your e-mail address, your username or the shop's name")
+            detail = "is little more than your e-mail address, your username or the shop's name"
+            yield Violation("password", detail)
 
     def _is_common(self, password: str) -> bool:
         text = normal(password).casefold()
@@ -60,11 +68,7 @@ def normal(password: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    text = text.casefold()
+    text = text[:_ABOUT_MAX].casefold()
     local = text.partition("@")[0]
     parts = [text, local, *re.split(r"[\W_]+", local)]
     return [part for part in parts if len(part) >= _WORD_LENGTH_MIN]
-
-
-def _refuse(detail: str) -> None:
-    raise PasswordTooCommon(f"the password {detail}", [Violation("password", detail)])
