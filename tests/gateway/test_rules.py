@@ -1,17 +1,32 @@
 """The two doors have the same rules: what REST lets in, gRPC lets in, and the other way round."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import protovalidate
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
-from mercato.gateway import email, order_shapes, product_shapes, users
+from mercato.gateway import email, order_shapes, product_shapes, sessions, users
 from mercato.gateway.account import rest
 from mercato.gateway.decoding import Decoder
+from mercato.gateway.oauth import providers
+from mercato.gateway.shapes import Request
 from mercato.kernel.errors import Violation
-from mercato.pb import account_pb2, inventory_pb2, mailer_pb2, money_pb2, order_pb2, user_pb2
+from mercato.pb import (
+    account_pb2,
+    inventory_pb2,
+    mailer_pb2,
+    money_pb2,
+    oauth_pb2,
+    order_pb2,
+    session_pb2,
+    user_pb2,
+)
+from tests.security.test_methods import ALL, Method
 
 LENGTHS = (1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 65, 100, 101, 200, 201, 254, 255, 256, 257, 1024,
            1025, 5000, 5001, 200_000, 200_001)  # fmt: skip
@@ -87,6 +102,8 @@ RULES: list[tuple[type, dict[str, Any], type[Message], dict[str, str]]] = [
         order_pb2.ListUserOrdersRequest,
         {"user_id": "", "status": "", "cursor": ""},
     ),
+    (sessions.RefreshRequest, {}, session_pb2.RefreshSessionRequest, {"refresh_token": ""}),
+    (providers.SignInCode, {}, oauth_pb2.SignInCodeExchange, {"code": "", "otp": "second_factor"}),
     (
         email.Mail,
         {},
@@ -127,6 +144,37 @@ def test_both_doors_count_the_lines_of_an_order_alike(count: int, refused: bool)
     assert _rest(order_shapes.NewOrder, {"items": [line] * count}, "items") is refused
     request = order_pb2.CreateOrderRequest(user_id=ID, items=[order_pb2.OrderItem(**line)] * count)
     assert bool(protovalidate.collect_violations(request)) is refused
+
+
+def _shapes(kind: type[Request] = Request) -> Iterator[type[Request]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _shapes(each)
+
+
+@pytest.mark.parametrize("kind", [*_shapes(), product_shapes.ProductListing], ids=str)
+def test_rest_takes_no_nul_in_any_text(kind: type[msgspec.Struct]) -> None:
+    for name in set(kind.__struct_encode_fields__) - PASSWORDS:
+        bad: list[Violation] = []
+        Decoder("EUR").read({name: "a\0b" * 8}, kind, "", bad)
+        assert f"/{name}" in {each.field for each in bad}, name
+
+
+# What services tell one another is theirs to make well.
+PASSWORDS = {"password", "current_password"}  # of any characters; only their hash is kept
+WORDS = {"scopes", "grants"}  # one of a few, says the use case
+INSIDE = {"QueueMails", "RecordEvents", "BatchCreateOrders", "CreateOrder"}
+
+
+@pytest.mark.parametrize(
+    "method", [one for one in ALL if one.descriptor.name not in INSIDE], ids=str
+)
+def test_grpc_takes_no_nul_in_any_text(method: Method) -> None:
+    kind = method.descriptor.input_type
+    for field in kind.fields:
+        if field.type == field.TYPE_STRING and field.name not in PASSWORDS | WORDS:
+            value = ["a\0b" * 8] if field.is_repeated else "a\0b" * 8
+            assert _grpc(GetMessageClass(kind), field.name, value), field.name
 
 
 def _corpus(message: type[Message], at: str) -> list[Any]:

@@ -16,7 +16,11 @@ from mercato.platform.rpc import validated
 NEEDED = ("sku", "name", "price")
 FIELDS = (*NEEDED, "stock", "category", "description")
 # What the patterns of these fields ask for, in the words of the API.
-RULES = {"name": "must be one line, and not blank", "sku": "must be printable, without spaces"}
+_NO_NUL = "must not contain U+0000"
+RULES = {
+    "name": "must be one line, and not blank", "sku": "must be printable, without spaces",
+    "description": _NO_NUL, "category": _NO_NUL,
+}  # fmt: skip
 
 _PRICE = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _UNITS = re.compile(r"([+-]?[0-9]{1,9}|1000000000)(\.0*)?")  # spreadsheets write 12.0

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
-from mercato.gateway.shapes import Answer, Email, Request
+from mercato.gateway.shapes import Answer, Email, Request, text
 from mercato.kernel.errors import Violation
 from mercato.kernel.heads import head_violations
 from mercato.kernel.identity import Caller
@@ -22,14 +22,14 @@ class Mail(Request, frozen=True):
     to_email: Email
     subject: Annotated[
         str,
-        Meta(
+        text(
+            200,
             min_length=1,
-            max_length=200,
             description="One line, without control characters and without `=?`.",
             examples=["News from the shop"],
         ),
     ]
-    html_body: Annotated[str, Meta(min_length=1, max_length=200_000, examples=["<p>Hello</p>"])]
+    html_body: Annotated[str, text(200_000, min_length=1, examples=["<p>Hello</p>"])]
 
     @classmethod
     def further(cls, said: Mapping[str, str]) -> Iterable[Violation]:

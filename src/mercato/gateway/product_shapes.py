@@ -16,6 +16,7 @@ from mercato.gateway.shapes import (
     Price,
     Request,
     matching,
+    text,
 )
 from mercato.kernel.errors import Stale
 
@@ -28,8 +29,8 @@ Name = Annotated[
         min_length=1, max_length=200, examples=["Coffee mug"],
     ),
 ]  # fmt: skip
-Description = Annotated[str, Meta(max_length=5000, examples=["White, 300 ml."])]
-Category = Annotated[str, Meta(max_length=100, examples=["kitchen"])]
+Description = Annotated[str, text(5000, examples=["White, 300 ml."])]
+Category = Annotated[str, text(100, examples=["kitchen"])]
 Units = Annotated[int, Meta(ge=0, le=1_000_000_000, examples=[100])]
 Sku = Annotated[
     str,
@@ -76,12 +77,12 @@ class ProductChange(Request, frozen=True):
 
 class StockChange(Request, frozen=True):
     delta: Change
-    reason: Annotated[str, Meta(min_length=1, max_length=200, examples=["delivery 4711"])]
+    reason: Annotated[str, text(200, min_length=1, examples=["delivery 4711"])]
 
 
 class ProductListing(Parameters, frozen=True):
     category: Category = ""
-    q: Annotated[str, Meta(max_length=200, description="A text to look for.")] = ""
+    q: Annotated[str, text(200, description="A text to look for.")] = ""
     sort: Annotated[Sort, Meta(description="`-` turns it round; else newest or best first.")] = ""
     page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     limit: Annotated[int, Meta(ge=1, le=100)] = 20

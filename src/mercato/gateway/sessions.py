@@ -8,7 +8,7 @@ from msgspec import Meta
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.revocations import Revocations
-from mercato.gateway.shapes import EXAMPLE_ID, Answer, IdOrCurrent, Parameters, Request
+from mercato.gateway.shapes import EXAMPLE_ID, Answer, IdOrCurrent, Parameters, Request, text
 from mercato.kernel.errors import NotFound
 from mercato.kernel.identity import Caller
 from mercato.pb import session_pb2, session_pb2_grpc
@@ -18,7 +18,7 @@ _DATE_TIME = Meta(extra_json_schema={"format": "date-time"})
 
 
 class RefreshRequest(Request, frozen=True):
-    refresh_token: Annotated[str, Meta(min_length=1, max_length=1024)]
+    refresh_token: Annotated[str, text(1024, min_length=1)]
 
 
 class ByIdOrCurrent(Parameters, frozen=True):

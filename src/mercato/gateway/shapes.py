@@ -31,6 +31,11 @@ def matching(pattern: str, rule: str, **more: Any) -> Meta:
     return Meta(pattern=f"{pattern}{END}", extra={"rule": rule}, **told)
 
 
+def text(most: int, **more: Any) -> Meta:
+    """Returns the rule of a text of at most so many characters, of any kind but NUL."""
+    return matching(r"^[^\x00]*", "must not contain U+0000", max_length=most, **more)
+
+
 Id = Annotated[str, matching(f"^{_ID}", "must be 24 hex digits", examples=[EXAMPLE_ID])]
 IdOrNone = Annotated[str, matching(f"^({_ID})?", "must be 24 hex digits")]
 IdOrMe = Annotated[str, matching(f"^(me|{_ID})", "must be 24 hex digits, or `me`", examples=["me"])]

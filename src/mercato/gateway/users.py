@@ -9,7 +9,16 @@ from msgspec import UNSET, Meta, UnsetType
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.sessions import SignedIn, signed_in
-from mercato.gateway.shapes import EXAMPLE_ID, Answer, Email, IdOrMe, Parameters, Request, matching
+from mercato.gateway.shapes import (
+    EXAMPLE_ID,
+    Answer,
+    Email,
+    IdOrMe,
+    Parameters,
+    Request,
+    matching,
+    text,
+)
 from mercato.kernel.errors import NotFound, Violation
 from mercato.kernel.identity import Caller
 from mercato.pb import user_pb2, user_pb2_grpc
@@ -25,7 +34,7 @@ Password = Annotated[
 ]
 GivenPassword = Annotated[str, Meta(max_length=1024, examples=["correct horse battery staple"])]
 ONE_LOGIN: Final = "must have either `email` or `username`"
-Given = Annotated[str, Meta(max_length=254)]
+Given = Annotated[str, text(254)]
 
 
 def password_violations(said: Mapping[str, str]) -> Iterator[Violation]:
@@ -56,8 +65,8 @@ class Credentials(Request, frozen=True):
     username: Given | UnsetType = UNSET
     otp: Annotated[
         str,
-        Meta(
-            max_length=64,
+        text(
+            64,
             description="Of accounts with a second factor: six digits, or a recovery code.",
             examples=["123456"],
         ),

@@ -27,7 +27,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from mercato.pb import money_pb2 as mercato_dot_pb_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amercato/pb/inventory.proto\x12\tinventory\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x16mercato/pb/money.proto\"\xc2\x01\n\x07Product\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\r\n\x05stock\x18\x05 \x01(\x05\x12\x0b\n\x03sku\x18\x07 \x01(\t\x12\x1b\n\x05price\x18\x08 \x01(\x0b\x32\x0c.money.Money\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x12\n\ncreated_at\x18\n \x01(\t\x12\x12\n\nupdated_at\x18\x0b \x01(\tJ\x04\x08\x06\x10\x07\".\n\tProductID\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"\xaa\x03\n\x14\x43reateProductRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xbaH=r;\x10\x01\x18\xc8\x01\x32\x34^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$\x12\"\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x88\'H\x00\x88\x01\x01\x12\x1e\n\x08\x63\x61tegory\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64H\x01\x88\x01\x01\x12!\n\x05stock\x18\x04 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00H\x02\x88\x01\x01\x12\x1e\n\x03sku\x18\x05 \x01(\tB\x11\xbaH\x0er\x0c\x18@2\x08^[!-~]*$\x12\x93\x01\n\x05price\x18\x06 \x01(\x0b\x32\x0c.money.MoneyBv\xbaHs\xba\x01m\n\x0bprice.range\x12\x30must be between 0 and 10,000,000,000 minor units\x1a,this.minor >= 0 && this.minor <= 10000000000\xc8\x01\x01\x42\x0e\n\x0c_descriptionB\x0b\n\t_categoryB\x08\n\x06_stock\"\x99\x04\n\x14UpdateProductRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12S\n\x04name\x18\x02 \x01(\tB@\xbaH=r;\x10\x01\x18\xc8\x01\x32\x34^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$H\x00\x88\x01\x01\x12\"\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x88\'H\x01\x88\x01\x01\x12\x1e\n\x08\x63\x61tegory\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64H\x02\x88\x01\x01\x12!\n\x05stock\x18\x05 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00H\x03\x88\x01\x01\x12#\n\x03sku\x18\x06 \x01(\tB\x11\xbaH\x0er\x0c\x18@2\x08^[!-~]*$H\x04\x88\x01\x01\x12\x90\x01\n\x05price\x18\x07 \x01(\x0b\x32\x0c.money.MoneyBs\xbaHp\xba\x01m\n\x0bprice.range\x12\x30must be between 0 and 10,000,000,000 minor units\x1a,this.minor >= 0 && this.minor <= 10000000000\x12\x1d\n\x10\x65xpected_version\x18\x08 \x01(\x03H\x05\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0b\n\t_categoryB\x08\n\x06_stockB\x06\n\x04_skuB\x13\n\x11_expected_version\"m\n\x14\x44\x65leteProductRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"(\n\x15\x44\x65leteProductResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\xee\x01\n\x13ListProductsRequest\x12\x19\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x19\n\x04page\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12\x18\n\x05limit\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x13\n\x01q\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12r\n\x04sort\x18\x05 \x01(\tBd\xbaHar_R\x00R\x04nameR\x05-nameR\x05priceR\x06-priceR\x05stockR\x06-stockR\ncreated_atR\x0b-created_atR\nupdated_atR\x0b-updated_at\"h\n\x14ListProductsResponse\x12$\n\x08products\x18\x01 \x03(\x0b\x32\x12.inventory.Product\x12\x0c\n\x04page\x18\x02 \x01(\x05\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\r\n\x05total\x18\x04 \x01(\x03\"E\n\x17\x42\x61tchGetProductsRequest\x12*\n\x03ids\x18\x01 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x32\x0e^[0-9a-f]{24}$\"@\n\x18\x42\x61tchGetProductsResponse\x12$\n\x08products\x18\x01 \x03(\x0b\x32\x12.inventory.Product\"_\n\x1a\x42\x61tchUpsertProductsRequest\x12\x41\n\x08products\x18\x01 \x03(\x0b\x32\x1f.inventory.CreateProductRequestB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\"N\n\x1b\x42\x61tchUpsertProductsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.inventory.UpsertProductResult\"U\n\x13UpsertProductResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"\xa9\x01\n\x12\x41\x64justStockRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x18\xbaH\x15\x1a\x13\x18\x80\x94\xeb\xdc\x03(\x80\xec\x94\xa3\xfc\xff\xff\xff\xff\x01\x38\x00\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12+\n\x0fidempotency_key\x18\x04 \x01(\tB\x12\xbaH\x0fr\r\x18\xff\x01\x32\x08^[ -~]*$\"@\n\x15GetReservationRequest\x12\'\n\x08order_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"f\n\x0bReservation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12&\n\x05items\x18\x03 \x03(\x0b\x32\x17.inventory.ReservedItem\x12\x0e\n\x06reason\x18\x04 \x01(\t\"4\n\x0cReservedItem\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x32\xcc\x05\n\x10InventoryService\x12\x44\n\rCreateProduct\x12\x1f.inventory.CreateProductRequest\x1a\x12.inventory.Product\x12\x36\n\nGetProduct\x12\x14.inventory.ProductID\x1a\x12.inventory.Product\x12\x44\n\rUpdateProduct\x12\x1f.inventory.UpdateProductRequest\x1a\x12.inventory.Product\x12R\n\rDeleteProduct\x12\x1f.inventory.DeleteProductRequest\x1a .inventory.DeleteProductResponse\x12O\n\x0cListProducts\x12\x1e.inventory.ListProductsRequest\x1a\x1f.inventory.ListProductsResponse\x12[\n\x10\x42\x61tchGetProducts\x12\".inventory.BatchGetProductsRequest\x1a#.inventory.BatchGetProductsResponse\x12\x64\n\x13\x42\x61tchUpsertProducts\x12%.inventory.BatchUpsertProductsRequest\x1a&.inventory.BatchUpsertProductsResponse\x12@\n\x0b\x41\x64justStock\x12\x1d.inventory.AdjustStockRequest\x1a\x12.inventory.Product\x12J\n\x0eGetReservation\x12 .inventory.GetReservationRequest\x1a\x16.inventory.Reservationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amercato/pb/inventory.proto\x12\tinventory\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x16mercato/pb/money.proto\"\xc2\x01\n\x07Product\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x04 \x01(\t\x12\r\n\x05stock\x18\x05 \x01(\x05\x12\x0b\n\x03sku\x18\x07 \x01(\t\x12\x1b\n\x05price\x18\x08 \x01(\x0b\x32\x0c.money.Money\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x12\n\ncreated_at\x18\n \x01(\t\x12\x12\n\nupdated_at\x18\x0b \x01(\tJ\x04\x08\x06\x10\x07\".\n\tProductID\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"\xc2\x03\n\x14\x43reateProductRequest\x12N\n\x04name\x18\x01 \x01(\tB@\xbaH=r;\x10\x01\x18\xc8\x01\x32\x34^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$\x12.\n\x0b\x64\x65scription\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x18\x88\'2\n^[^\\x00]*$H\x00\x88\x01\x01\x12*\n\x08\x63\x61tegory\x18\x03 \x01(\tB\x13\xbaH\x10r\x0e\x18\x64\x32\n^[^\\x00]*$H\x01\x88\x01\x01\x12!\n\x05stock\x18\x04 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00H\x02\x88\x01\x01\x12\x1e\n\x03sku\x18\x05 \x01(\tB\x11\xbaH\x0er\x0c\x18@2\x08^[!-~]*$\x12\x93\x01\n\x05price\x18\x06 \x01(\x0b\x32\x0c.money.MoneyBv\xbaHs\xba\x01m\n\x0bprice.range\x12\x30must be between 0 and 10,000,000,000 minor units\x1a,this.minor >= 0 && this.minor <= 10000000000\xc8\x01\x01\x42\x0e\n\x0c_descriptionB\x0b\n\t_categoryB\x08\n\x06_stock\"\xb1\x04\n\x14UpdateProductRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12S\n\x04name\x18\x02 \x01(\tB@\xbaH=r;\x10\x01\x18\xc8\x01\x32\x34^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$H\x00\x88\x01\x01\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\x88\'2\n^[^\\x00]*$H\x01\x88\x01\x01\x12*\n\x08\x63\x61tegory\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x18\x64\x32\n^[^\\x00]*$H\x02\x88\x01\x01\x12!\n\x05stock\x18\x05 \x01(\x05\x42\r\xbaH\n\x1a\x08\x18\x80\x94\xeb\xdc\x03(\x00H\x03\x88\x01\x01\x12#\n\x03sku\x18\x06 \x01(\tB\x11\xbaH\x0er\x0c\x18@2\x08^[!-~]*$H\x04\x88\x01\x01\x12\x90\x01\n\x05price\x18\x07 \x01(\x0b\x32\x0c.money.MoneyBs\xbaHp\xba\x01m\n\x0bprice.range\x12\x30must be between 0 and 10,000,000,000 minor units\x1a,this.minor >= 0 && this.minor <= 10000000000\x12\x1d\n\x10\x65xpected_version\x18\x08 \x01(\x03H\x05\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0b\n\t_categoryB\x08\n\x06_stockB\x06\n\x04_skuB\x13\n\x11_expected_version\"m\n\x14\x44\x65leteProductRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"(\n\x15\x44\x65leteProductResponse\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x86\x02\n\x13ListProductsRequest\x12%\n\x08\x63\x61tegory\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x18\x64\x32\n^[^\\x00]*$\x12\x19\n\x04page\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00\x12\x18\n\x05limit\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1f\n\x01q\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x18\xc8\x01\x32\n^[^\\x00]*$\x12r\n\x04sort\x18\x05 \x01(\tBd\xbaHar_R\x00R\x04nameR\x05-nameR\x05priceR\x06-priceR\x05stockR\x06-stockR\ncreated_atR\x0b-created_atR\nupdated_atR\x0b-updated_at\"h\n\x14ListProductsResponse\x12$\n\x08products\x18\x01 \x03(\x0b\x32\x12.inventory.Product\x12\x0c\n\x04page\x18\x02 \x01(\x05\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\r\n\x05total\x18\x04 \x01(\x03\"E\n\x17\x42\x61tchGetProductsRequest\x12*\n\x03ids\x18\x01 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x32\x0e^[0-9a-f]{24}$\"@\n\x18\x42\x61tchGetProductsResponse\x12$\n\x08products\x18\x01 \x03(\x0b\x32\x12.inventory.Product\"_\n\x1a\x42\x61tchUpsertProductsRequest\x12\x41\n\x08products\x18\x01 \x03(\x0b\x32\x1f.inventory.CreateProductRequestB\x0e\xbaH\x0b\x92\x01\x08\x10\xe8\x07\"\x03\xd8\x01\x03\"N\n\x1b\x42\x61tchUpsertProductsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.inventory.UpsertProductResult\"U\n\x13UpsertProductResult\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"\xb5\x01\n\x12\x41\x64justStockRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x18\xbaH\x15\x1a\x13\x18\x80\x94\xeb\xdc\x03(\x80\xec\x94\xa3\xfc\xff\xff\xff\xff\x01\x38\x00\x12&\n\x06reason\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\xc8\x01\x32\n^[^\\x00]*$\x12+\n\x0fidempotency_key\x18\x04 \x01(\tB\x12\xbaH\x0fr\r\x18\xff\x01\x32\x08^[ -~]*$\"@\n\x15GetReservationRequest\x12\'\n\x08order_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"f\n\x0bReservation\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12&\n\x05items\x18\x03 \x03(\x0b\x32\x17.inventory.ReservedItem\x12\x0e\n\x06reason\x18\x04 \x01(\t\"4\n\x0cReservedItem\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x32\xcc\x05\n\x10InventoryService\x12\x44\n\rCreateProduct\x12\x1f.inventory.CreateProductRequest\x1a\x12.inventory.Product\x12\x36\n\nGetProduct\x12\x14.inventory.ProductID\x1a\x12.inventory.Product\x12\x44\n\rUpdateProduct\x12\x1f.inventory.UpdateProductRequest\x1a\x12.inventory.Product\x12R\n\rDeleteProduct\x12\x1f.inventory.DeleteProductRequest\x1a .inventory.DeleteProductResponse\x12O\n\x0cListProducts\x12\x1e.inventory.ListProductsRequest\x1a\x1f.inventory.ListProductsResponse\x12[\n\x10\x42\x61tchGetProducts\x12\".inventory.BatchGetProductsRequest\x1a#.inventory.BatchGetProductsResponse\x12\x64\n\x13\x42\x61tchUpsertProducts\x12%.inventory.BatchUpsertProductsRequest\x1a&.inventory.BatchUpsertProductsResponse\x12@\n\x0b\x41\x64justStock\x12\x1d.inventory.AdjustStockRequest\x1a\x12.inventory.Product\x12J\n\x0eGetReservation\x12 .inventory.GetReservationRequest\x1a\x16.inventory.Reservationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +39,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['name']._serialized_options = b'\272H=r;\020\001\030\310\00124^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$'
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['description']._loaded_options = None
-  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\210\''
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['description']._serialized_options = b'\272H\021r\017\030\210\'2\n^[^\\x00]*$'
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['category']._loaded_options = None
-  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['category']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_CREATEPRODUCTREQUEST'].fields_by_name['category']._serialized_options = b'\272H\020r\016\030d2\n^[^\\x00]*$'
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['stock']._loaded_options = None
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['stock']._serialized_options = b'\272H\n\032\010\030\200\224\353\334\003(\000'
   _globals['_CREATEPRODUCTREQUEST'].fields_by_name['sku']._loaded_options = None
@@ -53,9 +53,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['name']._serialized_options = b'\272H=r;\020\001\030\310\00124^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$'
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['description']._loaded_options = None
-  _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\210\''
+  _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['description']._serialized_options = b'\272H\021r\017\030\210\'2\n^[^\\x00]*$'
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['category']._loaded_options = None
-  _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['category']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['category']._serialized_options = b'\272H\020r\016\030d2\n^[^\\x00]*$'
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['stock']._loaded_options = None
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['stock']._serialized_options = b'\272H\n\032\010\030\200\224\353\334\003(\000'
   _globals['_UPDATEPRODUCTREQUEST'].fields_by_name['sku']._loaded_options = None
@@ -65,13 +65,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEPRODUCTREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_DELETEPRODUCTREQUEST'].fields_by_name['id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{24}$'
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['category']._loaded_options = None
-  _globals['_LISTPRODUCTSREQUEST'].fields_by_name['category']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_LISTPRODUCTSREQUEST'].fields_by_name['category']._serialized_options = b'\272H\020r\016\030d2\n^[^\\x00]*$'
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['page']._loaded_options = None
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['page']._serialized_options = b'\272H\010\032\006\030\300\204=(\000'
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['limit']._loaded_options = None
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['q']._loaded_options = None
-  _globals['_LISTPRODUCTSREQUEST'].fields_by_name['q']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_LISTPRODUCTSREQUEST'].fields_by_name['q']._serialized_options = b'\272H\021r\017\030\310\0012\n^[^\\x00]*$'
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['sort']._loaded_options = None
   _globals['_LISTPRODUCTSREQUEST'].fields_by_name['sort']._serialized_options = b'\272Har_R\000R\004nameR\005-nameR\005priceR\006-priceR\005stockR\006-stockR\ncreated_atR\013-created_atR\nupdated_atR\013-updated_at'
   _globals['_BATCHGETPRODUCTSREQUEST'].fields_by_name['ids']._loaded_options = None
@@ -83,7 +83,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['delta']._loaded_options = None
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['delta']._serialized_options = b'\272H\025\032\023\030\200\224\353\334\003(\200\354\224\243\374\377\377\377\377\0018\000'
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\023r\021\020\001\030\310\0012\n^[^\\x00]*$'
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\272H\017r\r\030\377\0012\010^[ -~]*$'
   _globals['_GETRESERVATIONREQUEST'].fields_by_name['order_id']._loaded_options = None
@@ -93,35 +93,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCTID']._serialized_start=316
   _globals['_PRODUCTID']._serialized_end=362
   _globals['_CREATEPRODUCTREQUEST']._serialized_start=365
-  _globals['_CREATEPRODUCTREQUEST']._serialized_end=791
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=794
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=1331
-  _globals['_DELETEPRODUCTREQUEST']._serialized_start=1333
-  _globals['_DELETEPRODUCTREQUEST']._serialized_end=1442
-  _globals['_DELETEPRODUCTRESPONSE']._serialized_start=1444
-  _globals['_DELETEPRODUCTRESPONSE']._serialized_end=1484
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=1487
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=1725
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=1727
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=1831
-  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_start=1833
-  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_end=1902
-  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_start=1904
-  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_end=1968
-  _globals['_BATCHUPSERTPRODUCTSREQUEST']._serialized_start=1970
-  _globals['_BATCHUPSERTPRODUCTSREQUEST']._serialized_end=2065
-  _globals['_BATCHUPSERTPRODUCTSRESPONSE']._serialized_start=2067
-  _globals['_BATCHUPSERTPRODUCTSRESPONSE']._serialized_end=2145
-  _globals['_UPSERTPRODUCTRESULT']._serialized_start=2147
-  _globals['_UPSERTPRODUCTRESULT']._serialized_end=2232
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=2235
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=2404
-  _globals['_GETRESERVATIONREQUEST']._serialized_start=2406
-  _globals['_GETRESERVATIONREQUEST']._serialized_end=2470
-  _globals['_RESERVATION']._serialized_start=2472
-  _globals['_RESERVATION']._serialized_end=2574
-  _globals['_RESERVEDITEM']._serialized_start=2576
-  _globals['_RESERVEDITEM']._serialized_end=2628
-  _globals['_INVENTORYSERVICE']._serialized_start=2631
-  _globals['_INVENTORYSERVICE']._serialized_end=3347
+  _globals['_CREATEPRODUCTREQUEST']._serialized_end=815
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=818
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=1379
+  _globals['_DELETEPRODUCTREQUEST']._serialized_start=1381
+  _globals['_DELETEPRODUCTREQUEST']._serialized_end=1490
+  _globals['_DELETEPRODUCTRESPONSE']._serialized_start=1492
+  _globals['_DELETEPRODUCTRESPONSE']._serialized_end=1532
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=1535
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=1797
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=1799
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=1903
+  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_start=1905
+  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_end=1974
+  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_start=1976
+  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_end=2040
+  _globals['_BATCHUPSERTPRODUCTSREQUEST']._serialized_start=2042
+  _globals['_BATCHUPSERTPRODUCTSREQUEST']._serialized_end=2137
+  _globals['_BATCHUPSERTPRODUCTSRESPONSE']._serialized_start=2139
+  _globals['_BATCHUPSERTPRODUCTSRESPONSE']._serialized_end=2217
+  _globals['_UPSERTPRODUCTRESULT']._serialized_start=2219
+  _globals['_UPSERTPRODUCTRESULT']._serialized_end=2304
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_start=2307
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=2488
+  _globals['_GETRESERVATIONREQUEST']._serialized_start=2490
+  _globals['_GETRESERVATIONREQUEST']._serialized_end=2554
+  _globals['_RESERVATION']._serialized_start=2556
+  _globals['_RESERVATION']._serialized_end=2658
+  _globals['_RESERVEDITEM']._serialized_start=2660
+  _globals['_RESERVEDITEM']._serialized_end=2712
+  _globals['_INVENTORYSERVICE']._serialized_start=2715
+  _globals['_INVENTORYSERVICE']._serialized_end=3431
 # @@protoc_insertion_point(module_scope)

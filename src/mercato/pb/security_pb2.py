@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mercato/pb/security.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\"\xc3\x04\n\rSecurityEvent\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12#\n\x02\x61t\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18(2\x0e^[0-9T:.Z+-]+$\x12\xf9\x01\n\x04kind\x18\x03 \x01(\tB\xea\x01\xbaH\xe6\x01r\xe3\x01R\x0clogin.failedR\x0flogin.succeededR\x07lockoutR\x0btoken.reuseR\rsession.endedR\x12permission.refusedR\x0c\x61\x64min.actionR\x10password.changedR\x0epassword.resetR\x0ctotp.enabledR\rtotp.disabledR\x11\x63lient.registeredR\x0e\x63lient.removedR\x0bkey.rotatedR\x0crate.limited\x12)\n\x07user_id\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\x12\x17\n\x05\x61\x63tor\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x19\n\x07\x61\x64\x64ress\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12H\n\x06\x64\x65tail\x18\x07 \x03(\x0b\x32\x1f.user.SecurityEvent.DetailEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x0c\"\x06r\x04\x10\x01\x18(*\x05r\x03\x18\xac\x02\x12\x16\n\x05\x63ount\x18\x08 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x1a-\n\x0b\x44\x65tailEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x13RecordEventsRequest\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.user.SecurityEventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\"\x16\n\x14RecordEventsResponse\"\xc2\x01\n\x11ListEventsRequest\x12\x15\n\x04kind\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12)\n\x07user_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\x12(\n\x06\x63ursor\x18\x03 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\x12\x19\n\x05limit\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12&\n\x05since\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x18(2\x0e^[0-9T:.Z+-]*$\"N\n\x12ListEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.user.SecurityEvent\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t2\x99\x01\n\x0fSecurityService\x12\x45\n\x0cRecordEvents\x12\x19.user.RecordEventsRequest\x1a\x1a.user.RecordEventsResponse\x12?\n\nListEvents\x12\x17.user.ListEventsRequest\x1a\x18.user.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mercato/pb/security.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\"\xc3\x04\n\rSecurityEvent\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12#\n\x02\x61t\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x18(2\x0e^[0-9T:.Z+-]+$\x12\xf9\x01\n\x04kind\x18\x03 \x01(\tB\xea\x01\xbaH\xe6\x01r\xe3\x01R\x0clogin.failedR\x0flogin.succeededR\x07lockoutR\x0btoken.reuseR\rsession.endedR\x12permission.refusedR\x0c\x61\x64min.actionR\x10password.changedR\x0epassword.resetR\x0ctotp.enabledR\rtotp.disabledR\x11\x63lient.registeredR\x0e\x63lient.removedR\x0bkey.rotatedR\x0crate.limited\x12)\n\x07user_id\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\x12\x17\n\x05\x61\x63tor\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x19\n\x07\x61\x64\x64ress\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12H\n\x06\x64\x65tail\x18\x07 \x03(\x0b\x32\x1f.user.SecurityEvent.DetailEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x0c\"\x06r\x04\x10\x01\x18(*\x05r\x03\x18\xac\x02\x12\x16\n\x05\x63ount\x18\x08 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x1a-\n\x0b\x44\x65tailEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x13RecordEventsRequest\x12.\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.user.SecurityEventB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\"\x16\n\x14RecordEventsResponse\"\xce\x01\n\x11ListEventsRequest\x12!\n\x04kind\x18\x01 \x01(\tB\x13\xbaH\x10r\x0e\x18(2\n^[^\\x00]*$\x12)\n\x07user_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\x12(\n\x06\x63ursor\x18\x03 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\x12\x19\n\x05limit\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12&\n\x05since\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x18(2\x0e^[0-9T:.Z+-]*$\"N\n\x12ListEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.user.SecurityEvent\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t2\x99\x01\n\x0fSecurityService\x12\x45\n\x0cRecordEvents\x12\x19.user.RecordEventsRequest\x1a\x1a.user.RecordEventsResponse\x12?\n\nListEvents\x12\x17.user.ListEventsRequest\x1a\x18.user.ListEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,7 +53,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDEVENTSREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_RECORDEVENTSREQUEST'].fields_by_name['events']._serialized_options = b'\272H\006\222\001\003\020\364\003'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['kind']._loaded_options = None
-  _globals['_LISTEVENTSREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\004r\002\030('
+  _globals['_LISTEVENTSREQUEST'].fields_by_name['kind']._serialized_options = b'\272H\020r\016\030(2\n^[^\\x00]*$'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{24})?$'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['cursor']._loaded_options = None
@@ -71,9 +71,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDEVENTSRESPONSE']._serialized_start=717
   _globals['_RECORDEVENTSRESPONSE']._serialized_end=739
   _globals['_LISTEVENTSREQUEST']._serialized_start=742
-  _globals['_LISTEVENTSREQUEST']._serialized_end=936
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=938
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=1016
-  _globals['_SECURITYSERVICE']._serialized_start=1019
-  _globals['_SECURITYSERVICE']._serialized_end=1172
+  _globals['_LISTEVENTSREQUEST']._serialized_end=948
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=950
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1028
+  _globals['_SECURITYSERVICE']._serialized_start=1031
+  _globals['_SECURITYSERVICE']._serialized_end=1184
 # @@protoc_insertion_point(module_scope)

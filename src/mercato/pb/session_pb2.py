@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mercato/pb/session.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\":\n\x15RefreshSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x08\"e\n\rSessionTokens\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\nexpires_in\x18\x02 \x01(\x03\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x1a\n\x12refresh_expires_in\x18\x04 \x01(\x03\"\x15\n\x13ListSessionsRequest\"\x9a\x01\n\x0bSessionInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x12\n\ncreated_at\x18\x05 \x01(\t\x12\x14\n\x0crefreshed_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\x12\x0e\n\x06scopes\x18\x08 \x03(\t\";\n\x14ListSessionsResponse\x12#\n\x08sessions\x18\x01 \x03(\x0b\x32\x11.user.SessionInfo\"6\n\x11\x45ndSessionRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"\x14\n\x12\x45ndSessionResponse\"\x17\n\x15\x45ndAllSessionsRequest\"\'\n\x16\x45ndAllSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x03\"f\n\x16ListRevocationsRequest\x12 \n\x08\x61\x66ter_ms\x18\x01 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xb0\x8f\xe6\xb2w(\x00\x12*\n\x08\x61\x66ter_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\"2\n\nRevocation\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08\x65nded_ms\x18\x02 \x01(\x03\"@\n\x17ListRevocationsResponse\x12%\n\x0brevocations\x18\x01 \x03(\x0b\x32\x10.user.Revocation2\xf9\x02\n\x0eSessionService\x12\x42\n\x0eRefreshSession\x12\x1b.user.RefreshSessionRequest\x1a\x13.user.SessionTokens\x12\x45\n\x0cListSessions\x12\x19.user.ListSessionsRequest\x1a\x1a.user.ListSessionsResponse\x12?\n\nEndSession\x12\x17.user.EndSessionRequest\x1a\x18.user.EndSessionResponse\x12K\n\x0e\x45ndAllSessions\x12\x1b.user.EndAllSessionsRequest\x1a\x1c.user.EndAllSessionsResponse\x12N\n\x0fListRevocations\x12\x1c.user.ListRevocationsRequest\x1a\x1d.user.ListRevocationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mercato/pb/session.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\"F\n\x15RefreshSessionRequest\x12-\n\rrefresh_token\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\x80\x08\x32\n^[^\\x00]*$\"e\n\rSessionTokens\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\nexpires_in\x18\x02 \x01(\x03\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x1a\n\x12refresh_expires_in\x18\x04 \x01(\x03\"\x15\n\x13ListSessionsRequest\"\x9a\x01\n\x0bSessionInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x11\n\tclient_id\x18\x04 \x01(\t\x12\x12\n\ncreated_at\x18\x05 \x01(\t\x12\x14\n\x0crefreshed_at\x18\x06 \x01(\t\x12\x12\n\nexpires_at\x18\x07 \x01(\t\x12\x0e\n\x06scopes\x18\x08 \x03(\t\";\n\x14ListSessionsResponse\x12#\n\x08sessions\x18\x01 \x03(\x0b\x32\x11.user.SessionInfo\"6\n\x11\x45ndSessionRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"\x14\n\x12\x45ndSessionResponse\"\x17\n\x15\x45ndAllSessionsRequest\"\'\n\x16\x45ndAllSessionsResponse\x12\r\n\x05\x65nded\x18\x01 \x01(\x03\"f\n\x16ListRevocationsRequest\x12 \n\x08\x61\x66ter_ms\x18\x01 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xb0\x8f\xe6\xb2w(\x00\x12*\n\x08\x61\x66ter_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^([0-9a-f]{24})?$\"2\n\nRevocation\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08\x65nded_ms\x18\x02 \x01(\x03\"@\n\x17ListRevocationsResponse\x12%\n\x0brevocations\x18\x01 \x03(\x0b\x32\x10.user.Revocation2\xf9\x02\n\x0eSessionService\x12\x42\n\x0eRefreshSession\x12\x1b.user.RefreshSessionRequest\x1a\x13.user.SessionTokens\x12\x45\n\x0cListSessions\x12\x19.user.ListSessionsRequest\x1a\x1a.user.ListSessionsResponse\x12?\n\nEndSession\x12\x17.user.EndSessionRequest\x1a\x18.user.EndSessionResponse\x12K\n\x0e\x45ndAllSessions\x12\x1b.user.EndAllSessionsRequest\x1a\x1c.user.EndAllSessionsResponse\x12N\n\x0fListRevocations\x12\x1c.user.ListRevocationsRequest\x1a\x1d.user.ListRevocationsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mercato.pb.session_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REFRESHSESSIONREQUEST'].fields_by_name['refresh_token']._loaded_options = None
-  _globals['_REFRESHSESSIONREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\272H\007r\005\020\001\030\200\010'
+  _globals['_REFRESHSESSIONREQUEST'].fields_by_name['refresh_token']._serialized_options = b'\272H\023r\021\020\001\030\200\0102\n^[^\\x00]*$'
   _globals['_ENDSESSIONREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_ENDSESSIONREQUEST'].fields_by_name['id']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{24}$'
   _globals['_LISTREVOCATIONSREQUEST'].fields_by_name['after_ms']._loaded_options = None
@@ -41,29 +41,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREVOCATIONSREQUEST'].fields_by_name['after_id']._loaded_options = None
   _globals['_LISTREVOCATIONSREQUEST'].fields_by_name['after_id']._serialized_options = b'\272H\025r\0232\021^([0-9a-f]{24})?$'
   _globals['_REFRESHSESSIONREQUEST']._serialized_start=63
-  _globals['_REFRESHSESSIONREQUEST']._serialized_end=121
-  _globals['_SESSIONTOKENS']._serialized_start=123
-  _globals['_SESSIONTOKENS']._serialized_end=224
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=226
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=247
-  _globals['_SESSIONINFO']._serialized_start=250
-  _globals['_SESSIONINFO']._serialized_end=404
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=406
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=465
-  _globals['_ENDSESSIONREQUEST']._serialized_start=467
-  _globals['_ENDSESSIONREQUEST']._serialized_end=521
-  _globals['_ENDSESSIONRESPONSE']._serialized_start=523
-  _globals['_ENDSESSIONRESPONSE']._serialized_end=543
-  _globals['_ENDALLSESSIONSREQUEST']._serialized_start=545
-  _globals['_ENDALLSESSIONSREQUEST']._serialized_end=568
-  _globals['_ENDALLSESSIONSRESPONSE']._serialized_start=570
-  _globals['_ENDALLSESSIONSRESPONSE']._serialized_end=609
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=611
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=713
-  _globals['_REVOCATION']._serialized_start=715
-  _globals['_REVOCATION']._serialized_end=765
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=767
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=831
-  _globals['_SESSIONSERVICE']._serialized_start=834
-  _globals['_SESSIONSERVICE']._serialized_end=1211
+  _globals['_REFRESHSESSIONREQUEST']._serialized_end=133
+  _globals['_SESSIONTOKENS']._serialized_start=135
+  _globals['_SESSIONTOKENS']._serialized_end=236
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=238
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=259
+  _globals['_SESSIONINFO']._serialized_start=262
+  _globals['_SESSIONINFO']._serialized_end=416
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=418
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=477
+  _globals['_ENDSESSIONREQUEST']._serialized_start=479
+  _globals['_ENDSESSIONREQUEST']._serialized_end=533
+  _globals['_ENDSESSIONRESPONSE']._serialized_start=535
+  _globals['_ENDSESSIONRESPONSE']._serialized_end=555
+  _globals['_ENDALLSESSIONSREQUEST']._serialized_start=557
+  _globals['_ENDALLSESSIONSREQUEST']._serialized_end=580
+  _globals['_ENDALLSESSIONSRESPONSE']._serialized_start=582
+  _globals['_ENDALLSESSIONSRESPONSE']._serialized_end=621
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=623
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=725
+  _globals['_REVOCATION']._serialized_start=727
+  _globals['_REVOCATION']._serialized_end=777
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=779
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=843
+  _globals['_SESSIONSERVICE']._serialized_start=846
+  _globals['_SESSIONSERVICE']._serialized_end=1223
 # @@protoc_insertion_point(module_scope)

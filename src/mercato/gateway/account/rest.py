@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from mercato.gateway.operation import Who, operation
 from mercato.gateway.reply import Reply, reply
-from mercato.gateway.shapes import Answer, Email, Request
+from mercato.gateway.shapes import Answer, Email, Request, text
 from mercato.gateway.users import GivenPassword, Password, password_violations
 from mercato.kernel.errors import Violation
 from mercato.kernel.identity import Caller
@@ -17,13 +17,13 @@ from mercato.pb.account_pb2_grpc import AccountServiceStub
 from mercato.platform.rpc import Channels
 
 LinkToken = Annotated[
-    str, Meta(min_length=1, max_length=128, description="What stands behind `token=` in the link.")
+    str, text(128, min_length=1, description="What stands behind `token=` in the link.")
 ]
 Code = Annotated[
     str,
-    Meta(
+    text(
+        64,
         min_length=1,
-        max_length=64,
         description="Six digits of the authenticator, or a recovery code.",
         examples=["123456"],
     ),

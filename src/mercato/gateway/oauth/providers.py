@@ -5,14 +5,13 @@ from typing import Annotated, Final
 from urllib.parse import urlencode
 
 import grpc
-from msgspec import Meta
 
 from mercato.gateway.cookies import Cookies
 from mercato.gateway.oauth.forms import asked
 from mercato.gateway.operation import AnyRequest, Who, operation
 from mercato.gateway.reply import Reply, reply
 from mercato.gateway.sessions import SignedIn, signed_in
-from mercato.gateway.shapes import Request, matching
+from mercato.gateway.shapes import Request, matching, text
 from mercato.kernel.errors import AppError, Invalid, Violation
 from mercato.pb import oauth_pb2 as pb
 from mercato.pb.oauth_pb2_grpc import OAuthServiceStub
@@ -29,13 +28,11 @@ _ANSWER: Final = ("code", "state", "iss", "error")
 class SignInCode(Request, frozen=True):
     """The code of `/oauth/providers/{name}/callback`, and what its challenge was made of."""
 
-    code: Annotated[str, Meta(max_length=200)]
+    code: Annotated[str, text(200)]
     code_verifier: Annotated[
         str, matching("^[A-Za-z0-9._~-]{43,128}", "must be a verifier after RFC 7636")
     ]
-    otp: Annotated[str, Meta(max_length=64, description="For an account with a second factor.")] = (
-        ""
-    )
+    otp: Annotated[str, text(64, description="For an account with a second factor.")] = ""
 
 
 class SignIns:
