@@ -70,6 +70,8 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
         ("up --detach", {"SMTP_FROM": "nobody", "SMTP_CONNECTIONS": "many", "CACHE_TTL_S": "0"}),
         ("storm", {"DRAIN_S": "soon", "METRICS_PORT": "-1"}),
         ("up --detach", {"MONGO_URI": "http://hush"}),
+        ("up", {"PORT": "80801", "CURRENCY": "EURO"}),
+        ("doctor", {"PORT": "80801"}),
     ],
 )
 def test_a_wrong_environment_is_exit_code_2_and_no_traceback(
@@ -116,6 +118,27 @@ def test_a_folder_may_have_any_name_and_the_shown_secret_will_do(
         known = state.running(home)
         assert known.ready
         assert known.environment["JWT_SECRET"] == SECRET_SHOWN
+
+
+@pytest.mark.parametrize("given", ["environment", ".env"])
+def test_a_port_is_that_of_the_option_or_else_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        asked, named = (str(each.getsockname()[1]) for each in (one, two))
+        environment = {"PORT": named} if given == "environment" else {}
+        if not environment:
+            (tmp_path / ".env").write_text(f"PORT={named}\n")
+        for words, port in (((), named), (("--port", asked), asked)):
+            refused = command.mercato("up", *words, "--data-dir", "new", environment=environment)
+            assert f"port {port} is taken" in refused.stderr
+            examined = command.mercato("doctor", *words, environment=environment)
+            assert f"port {port}" in examined.stdout
+            assert "taken by" in examined.stdout
 
 
 def test_a_taken_port_leaves_no_folder_behind(tmp_path: Path) -> None:

@@ -4,22 +4,21 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mercato.cli.terminal import IS_PORT, DataDir, Json, console, say_json
+from mercato.cli.terminal import DataDir, Json, Port, console, gateway_port, say_json
 from mercato.embedded import state
 from mercato.embedded.doctor import examine
-from mercato.embedded.plan import GATEWAY_PORT
 from mercato.embedded.size import CLUSTER, SINGLE
 
 
 def doctor(
     *,
-    port: Annotated[int, Parameter(help="The gateway's port.", validator=IS_PORT)] = GATEWAY_PORT,
+    port: Port = None,
     cluster: Annotated[bool, Parameter(help="For mercato up --cluster.")] = False,
     data_dir: DataDir = state.DEFAULT_DATA_DIR,
     json: Json = False,
 ) -> int:
     """Examine this machine: what is missing, and the command that mends it."""
-    checks = examine(data_dir, port, CLUSTER if cluster else SINGLE)
+    checks = examine(data_dir, gateway_port(port), CLUSTER if cluster else SINGLE)
     if json:
         say_json(checks)
     else:

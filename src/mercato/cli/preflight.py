@@ -7,7 +7,7 @@ from typing import Final
 
 from mercato.audit.settings import AuditSettings
 from mercato.embedded.plan import PLANNED, RPC_SERVICES
-from mercato.embedded.settings import Given
+from mercato.embedded.settings import Door, Given
 from mercato.gateway.settings import GatewaySettings
 from mercato.inventory.settings import InventorySettings
 from mercato.mailer.settings import MailerSettings
@@ -33,7 +33,8 @@ def given(services: Iterable[str]) -> Given:
     Raises SettingsError naming every wrong setting, those of the platform and of each service.
     """
     environment = environment_with_dotenv()
-    wrong = [*_problems(Given, environment), *_of_services(services, environment)]
+    ours = [*_problems(Given, environment), *_problems(Door, environment)]
+    wrong = [*ours, *_of_services(services, environment)]
     _refuse(wrong)
     return load(Given, environment)
 

@@ -10,8 +10,9 @@ from cyclopts.validators import Number
 from rich.console import Console
 
 from mercato.embedded.errors import NotRunning, PlatformError, UsageError
+from mercato.embedded.settings import Door
 from mercato.kernel.errors import AppError
-from mercato.platform.settings import PORT_MAX, SettingsError
+from mercato.platform.settings import PORT_MAX, SettingsError, load
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -37,8 +38,20 @@ DataDir = Annotated[
         help="The folder with all data, logs and ports of the platform.",
     ),
 ]
+Port = Annotated[
+    int | None,
+    Parameter(
+        help="The gateway's port, 0 for any free one; by default PORT, or else 8080.",
+        validator=IS_PORT,
+    ),
+]
 Limit = Annotated[int, Parameter(help="At most so many.", validator=Number(gte=1))]
 Json = Annotated[bool, Parameter(name="--json", help="Answer with JSON, for programs.")]
+
+
+def gateway_port(asked: int | None) -> int:
+    """Returns the port that was asked for, else that of the environment; raises SettingsError."""
+    return load(Door).port if asked is None else asked
 
 
 def say_json(content: object) -> None:

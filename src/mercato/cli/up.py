@@ -14,11 +14,11 @@ from cyclopts import Parameter
 
 from mercato.cli import preflight
 from mercato.cli.progress import Progress, summarise
-from mercato.cli.terminal import IS_PORT, WRONG_USE, DataDir, console
+from mercato.cli.terminal import WRONG_USE, DataDir, Port, console, gateway_port
 from mercato.embedded import doctor, externals, state
 from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.home import prepare, usable
-from mercato.embedded.plan import GATEWAY_PORT, SERVICES, insist_on_mode
+from mercato.embedded.plan import SERVICES, insist_on_mode
 from mercato.embedded.ports import demand
 from mercato.embedded.secure.mode import PASSWORDS_FILE
 from mercato.embedded.settings import Given
@@ -34,9 +34,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def up(
     *,
-    port: Annotated[
-        int, Parameter(help="The gateway's port; 0 for any free one.", validator=IS_PORT)
-    ] = GATEWAY_PORT,
+    port: Port = None,
     detach: Annotated[bool, Parameter(name=("--detach", "-d"), help="Leave it running.")] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="Only what matters.")] = False,
     cluster: Annotated[
@@ -55,21 +53,23 @@ def up(
     authority in <data-dir>/tls/ca.pem, and every service has its own rights and no others.
 
     MONGO_URI, REDIS_ADDR, NATS_URL and SMTP_HOST, given by the environment or a .env file, are
-    used instead of the server that would be started; one that does not answer stops it.
+    used instead of the server that would be started; one that does not answer stops it. PORT is
+    used where --port is left out.
     """
     chosen = tuple(filter(None, services.split(",")))
     given = preflight.given(chosen)
+    door = gateway_port(port)
     size = CLUSTER if cluster else SINGLE
     mode = _mode(secure=secure, plain=plain)
     insist_on_mode(size, bool(mode))
     doctor.insist(data_dir, given)
-    if port and "gateway" in chosen and not data_dir.exists():  # a refusal leaves none behind
-        demand(port)
+    if door and "gateway" in chosen and not data_dir.exists():  # a refusal leaves none behind
+        demand(door)
     if detach:
-        _leave_running(port, services, data_dir, size, mode)
+        _leave_running(door, services, data_dir, size, mode)
     else:
         progress = Progress(console, quiet=quiet)
-        asyncio.run(_stay(data_dir, chosen, port, given, size, mode, progress))
+        asyncio.run(_stay(data_dir, chosen, door, given, size, mode, progress))
 
 
 def _mode(*, secure: bool, plain: bool) -> bool | None:

@@ -17,7 +17,6 @@ from mercato.embedded.size import SINGLE, Size, insist
 from mercato.embedded.state import PlatformState, write_private
 from mercato.platform.settings import whole_environment
 
-GATEWAY_PORT = 8080
 RPC_SERVICES = ("user", "inventory", "order", "mailer")
 SERVICES = (*RPC_SERVICES, "gateway", "audit")
 SERVER_VARIABLES = ("MONGO_URI", "REDIS_ADDR", "NATS_URL", "SMTP_HOST")

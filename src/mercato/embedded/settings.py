@@ -44,6 +44,13 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where the gateway listens unless it is told on the command line; 0 for any free port."""
+
+    port: int = 8080
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MailboxSettings:
     """Where the mailbox listens (loopback ports) and where it keeps its messages."""
 
