@@ -155,6 +155,23 @@ async def test_without_a_platform_there_is_one_clear_line(tmp_path: Path) -> Non
         assert "Traceback" not in refused.stderr
 
 
+async def test_a_failure_is_told_to_programs_in_one_way_by_every_command(tmp_path: Path) -> None:
+    commands = ("seed", "demo", "admin create --email a@example.com --password p", "restart")
+    running = (*commands, "verify", "events dead", "mail parked", "security events", "clients list")
+    for words in running:
+        refused = mercato(None, *words.split(), "--json", "--data-dir", str(tmp_path / "none"))
+        told = json.loads(refused.stdout)
+        assert (refused.returncode, set(told)) == (3, {"error", "remedy", "fields"})
+        assert told["error"].startswith("no Mercato is running in ")
+        assert "mercato up" in told["remedy"]
+    missing = mercato(None, "import", "products", "none.csv", "--json", "--dry-run")
+    assert "none.csv" in json.loads(missing.stdout)["error"]
+    environment = {"JWT_SECRET": "x" * 32, "USER_SERVICE": "127.0.0.1:1"}
+    bad = ("admin", "create", "--email", "nobody", "--password", "short", "--json")
+    refused = mercato(None, *bad, "--data-dir", "/nonexistent", environment=environment)
+    assert {each["field"] for each in json.loads(refused.stdout)["fields"]} == {"email", "password"}
+
+
 @pytest.mark.parametrize("words", ["seed", "demo", "admin create", "import products"])
 def test_help_has_examples(words: str) -> None:
     shown = mercato(None, *words.split(), "--help")

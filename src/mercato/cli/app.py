@@ -213,7 +213,7 @@ app = App(
     help="A commerce backend that keeps its word.",
     help_epilogue=(
         "Exit code of every command: 0 done, 1 it failed, 2 an option or a setting is wrong, "
-        "3 no platform runs there."
+        "3 no platform runs there. With --json a failure is an object with its error and remedy."
     ),
     version=_version,
     default_parameter=Parameter(negative=()),
@@ -236,5 +236,6 @@ def main(words: Sequence[str] | None = None) -> None:
     An expected failure is told without a traceback, and is exit code 1; a wrong environment is 2,
     as a wrong option is; that no platform runs is 3.
     """
-    with told():
-        app(sys.argv[1:] if words is None else words)
+    words = sys.argv[1:] if words is None else words
+    with told(json="--json" in words):
+        app(words)

@@ -6,8 +6,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Tells an expected failure without a traceback, and ends with its exit code."""
+def told(*, json: bool = False) -> Iterator[None]:
+    """Tells an expected failure without a traceback, and ends with its exit code.
+
+    With `json` it is told to programs too, on standard output.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -15,6 +18,6 @@ def told() -> Iterator[None]:
     except Exception as failure:
         from mercato.cli.terminal import exit_code, explain  # only now: it takes its time
 
-        if not explain(failure):
+        if not explain(failure, json=json):
             raise
         sys.exit(exit_code(failure))

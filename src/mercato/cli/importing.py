@@ -62,7 +62,7 @@ def products(
             with Complaints(source, errors, quiet=json) as complaints:
                 took_s, tally = _load(source, _size(opened), shop, complaints, quiet=json)
     except (Unusable, OSError) as failure:
-        return _unusable(failure, file)
+        return _unusable(failure, file, json=json)
     if json:
         result = {"dry_run": dry_run, "seconds": round(took_s, 3), "errors": complaints.told}
         say_json(asdict(tally) | result)
@@ -124,12 +124,12 @@ def _naming(path: Path | None) -> Iterator[None]:
         raise
 
 
-def _unusable(failure: Unusable | OSError, file: str) -> int:
+def _unusable(failure: Unusable | OSError, file: str, *, json: bool) -> int:
     """A failure to read names no file: it is the one that is read."""
     if isinstance(failure, OSError):
         name = failure.filename or ("standard input" if file == "-" else file)
         failure = Unusable(f"{name}: {failure.strerror}")
-    explain(failure)
+    explain(failure, json=json)
     return USAGE
 
 

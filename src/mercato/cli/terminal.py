@@ -71,15 +71,22 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def explain(failure: Exception) -> bool:
-    """Shows an expected failure with its remedy; false for any other, which is a defect."""
+def explain(failure: Exception, *, json: bool) -> bool:
+    """Shows an expected failure with its remedy, with `json` to programs too.
+
+    False for any other, which is a defect.
+    """
     if not isinstance(failure, PlatformError | SettingsError | AppError):
         return False
     errors.print(f"[bold red]error:[/] {_plain(str(failure))}")
-    for violation in failure.violations if isinstance(failure, AppError) else ():
+    violations = failure.violations if isinstance(failure, AppError) else ()
+    for violation in violations:
         errors.print(_plain(f"  {violation.field}: {violation.detail}"))
-    if isinstance(failure, PlatformError) and failure.remedy:
-        errors.print(_plain(failure.remedy), style="dim")
+    remedy = failure.remedy if isinstance(failure, PlatformError) else ""
+    if remedy:
+        errors.print(_plain(remedy), style="dim")
+    if json:
+        say_json({"error": str(failure), "remedy": remedy, "fields": violations})
     return True
 
 

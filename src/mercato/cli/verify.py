@@ -57,7 +57,7 @@ def verify(
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_verify(settings, wish))
     except PlatformError as failure:  # the audit says nothing, neither good nor bad
-        explain(failure)
+        explain(failure, json=json)
         return CANNOT_TELL
 
 
