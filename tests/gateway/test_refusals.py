@@ -179,6 +179,20 @@ async def test_a_route_without_query_parameters_refuses_any(shop: Shop) -> None:
         assert problem(answer, 422) == {"/query/fields": "is not known here"}
 
 
+@pytest.mark.parametrize("path", ["/oauth/userinfo", "/api/users/verify-email/resend"])
+async def test_a_post_that_takes_no_body_refuses_one(shop: Shop, path: str) -> None:
+    async def pieces() -> AsyncIterator[bytes]:  # without a content-length
+        yield b"access_token=x"
+
+    for answer in (
+        await shop.ada.post(path, data={"access_token": "x"}),
+        await shop.ada.post(path, json={}),
+        await shop.ada.post(path, content=pieces()),
+    ):
+        assert problem(answer, 422, "invalid") == {"": "must be empty"}
+    problem(await shop.nobody.post(path, data={"access_token": "x"}), 401, "unauthenticated")
+
+
 async def test_a_path_and_a_body_are_read_together(shop: Shop) -> None:
     answer = await shop.admin.patch("/api/inventory/7", json={"stock": -1})
     assert set(problem(answer, 422)) == {"/path/id", "/stock"}

@@ -137,6 +137,8 @@ class Door:
                     arguments["caller"] = caller
             if limit is not None and ADMITTED_KEY not in request.scope:
                 await self._limits.admit(request.scope, limit, caller)
+            if declared.method == "POST" and "body" not in takes and _has_body(request):
+                raise Invalid("this takes no body", [Violation("", "must be empty")])
             if takes:
                 await self._read(request, takes, arguments)
             return await method(**arguments)
@@ -215,6 +217,11 @@ def _headers(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
 
 _SOURCES: Final = {"path": _path, "query": _query, "headers": _headers}
 _POINTERS: Final = {"path": "/path", "query": "/query", "headers": "/header"}
+
+
+def _has_body(request: AnyRequest) -> bool:
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def _json(request: AnyRequest) -> object:

@@ -94,7 +94,9 @@ class Account:
         )
         return reply(Done("the e-mail address is verified"))
 
-    @operation("POST", "/api/users/verify-email/resend", Who.USER, Done, status=202, refusals=[409])
+    @operation(
+        "POST", "/api/users/verify-email/resend", Who.USER, Done, status=202, refusals=[409, 422]
+    )
     async def resend_verification(self, caller: Caller) -> Reply:
         """Have another link mailed to one's address.
 

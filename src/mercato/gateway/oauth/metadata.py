@@ -38,9 +38,12 @@ class OpenId:
         """Read who the token stands for."""
         return await self._about(caller)
 
-    @operation("POST", "/oauth/userinfo", Who.USER, UserInfo, scope="openid")
+    @operation("POST", "/oauth/userinfo", Who.USER, UserInfo, refusals=[422], scope="openid")
     async def userinfo_posted(self, caller: Caller) -> Reply:
-        """Read who the token stands for, as GET does."""
+        """Read who the token stands for, as GET does.
+
+        The token goes into `Authorization`, not into a form: there is no body.
+        """
         return await self._about(caller)
 
     async def _about(self, caller: Caller) -> Reply:
