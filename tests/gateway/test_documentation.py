@@ -1,6 +1,7 @@
 """The contract is told in full, and by this host alone."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -9,6 +10,10 @@ import schemathesis
 from mercato.gateway.problems import MEANING
 from tests.gateway.conftest import Shop
 from tests.gateway.test_orders import cart
+
+ROOT = Path(__file__).parents[2]
+# `POST /path {field, field}`, as the pages of documentation write it; POST may be left out.
+BODY = re.compile(r"`(?:([A-Z]+) )?(/api/\S+) \{([a-z_, ]+)\}`")
 
 # What clients rely on since the first version.
 CONTRACT = {
@@ -54,6 +59,19 @@ async def test_answers_are_as_the_document_says(shop: Shop) -> None:
     ):  # fmt: skip
         schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
         jsonschema_rs.validate(schema, value)
+
+
+async def test_every_body_that_the_pages_name_is_one_that_its_route_takes(shop: Shop) -> None:
+    told = (await shop.nobody.get("/openapi.json")).json()
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    named = BODY.findall(" ".join(" ".join(page.read_text().split()) for page in pages))
+    assert len(named) >= 7
+    for method, path, fields in named:
+        content = told["paths"][path][(method or "POST").lower()]["requestBody"]["content"]
+        schema = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        known = told["components"]["schemas"][schema]
+        given = set(fields.split(", "))
+        assert set(known["required"]) <= given <= set(known["properties"]), (path, fields)
 
 
 async def test_the_page_needs_no_other_host_and_lets_no_other_script_run(shop: Shop) -> None:
