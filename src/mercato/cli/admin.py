@@ -13,7 +13,7 @@ from mercato.embedded.errors import PlatformError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.pb.user_pb2 import UserRequest
 from mercato.pb.user_pb2_grpc import UserServiceStub
-from mercato.platform.passwords import RULES
+from mercato.platform.passwords import rules
 from mercato.platform.rpc import validated
 
 
@@ -32,7 +32,7 @@ def create(
     password = password or _new_password()
     wish = validated(
         UserRequest(email=email, password=password, role="admin"),
-        lambda request: RULES.violations(request.password, request.email),
+        lambda request: rules().violations(request.password, request.email),
     )
     made = asyncio.run(shop.call(lambda channel: UserServiceStub(channel).RegisterUser, wish))
     if json:

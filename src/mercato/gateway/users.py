@@ -22,7 +22,7 @@ from mercato.gateway.shapes import (
 from mercato.kernel.errors import NotFound, Violation
 from mercato.kernel.identity import Caller
 from mercato.pb import user_pb2, user_pb2_grpc
-from mercato.platform.passwords import RULES
+from mercato.platform.passwords import rules
 from mercato.platform.rpc import Channels
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9_.-]{2,31}"
@@ -40,7 +40,7 @@ Given = Annotated[str, text(254)]
 def password_violations(said: Mapping[str, str]) -> Iterator[Violation]:
     """Yields why `password` is refused, though it has the right length."""
     about = (said.get(name, "") for name in ("email", "username"))
-    return RULES.violations(said.get("password", ""), *about)
+    return rules().violations(said.get("password", ""), *about)
 
 
 class Registration(Request, frozen=True):

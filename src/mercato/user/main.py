@@ -8,7 +8,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mercato.kernel import clock
-from mercato.kernel.password_rules import PasswordRules
 from mercato.pb import account_pb2, oauth_pb2, security_pb2, session_pb2, user_pb2
 from mercato.pb.account_pb2_grpc import add_AccountServiceServicer_to_server
 from mercato.pb.mailer_pb2_grpc import MailerServiceStub
@@ -22,7 +21,7 @@ from mercato.platform.cache import Cache
 from mercato.platform.limits import Limiter, Quota
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
-from mercato.platform.passwords import COMMON, RULES, SHOP
+from mercato.platform.passwords import rules
 from mercato.platform.relay import Relay, to_bus
 from mercato.platform.rpc import Channels, Identity, Rule, Server, client_of_call
 from mercato.platform.run import run, until_ready
@@ -65,9 +64,9 @@ SERVICES = (
     oauth_pb2.DESCRIPTOR.services_by_name["OAuthService"],
 )
 FURTHER: Final[Mapping[str, Rule]] = {
-    "RegisterUser": lambda r: RULES.violations(r.password, r.email, r.username),
-    "UpdateUserProfile": lambda r: RULES.violations(r.password, r.email, r.username),
-    "ResetPassword": lambda r: RULES.violations(r.password),
+    "RegisterUser": lambda r: rules().violations(r.password, r.email, r.username),
+    "UpdateUserProfile": lambda r: rules().violations(r.password, r.email, r.username),
+    "ResetPassword": lambda r: rules().violations(r.password),
 }
 PUBLIC_URL = "http://127.0.0.1:8080"  # the gateway's, where nobody said another
 
@@ -143,7 +142,6 @@ def _verbs(
     tokens: Tokens,
 ) -> Verbs:
     passwords, host = Passwords(), urlsplit(settings.public_url).hostname or ""
-    rules = PasswordRules(COMMON, SHOP, host)
     refreshing = RefreshTokens(settings.jwt_secret)
     sessions = Sessions(
         MongoSessions(store), MongoOAuth(store), users, tokens, refreshing, trail, clock.now
@@ -151,12 +149,12 @@ def _verbs(
     authenticators = Authenticators(Sealer(settings.sealing_secret or settings.jwt_secret, "totp"))
     factors = SecondFactors(users, passwords, attempts, authenticators, trail, clock.now)
     accounts = Accounts(
-        users, passwords, clock.now, rules=rules, links=links, factors=factors,
+        users, passwords, clock.now, rules=rules(host), links=links, factors=factors,
         sessions=sessions, trail=trail, private=settings.private_registration,
         attempts=attempts,
     )  # fmt: skip
     recovery = Recovery(
-        users, passwords, clock.now, rules=rules, links=links, sessions=sessions, trail=trail
+        users, passwords, clock.now, rules=rules(host), links=links, sessions=sessions, trail=trail
     )
     oauth = oauth_handler(settings, store, users, accounts, factors, sessions, tokens, trail)
     return Verbs(accounts, recovery, factors, sessions, oauth)
