@@ -247,6 +247,8 @@ async def test_a_dead_letter_is_a_finding_until_it_is_replayed(audited: Audited)
     }  # fmt: skip
     await audited.store["dead_letters"].insert_one(letter)
     assert await audited.found() == {("dead_letters", "a" * 64)}
+    await audited.store["dead_letters"].update_one({}, {"$unset": {"state": ""}})
+    assert await audited.found() == {("dead_letters", "a" * 64)}
     await audited.change("dead_letters", "a" * 64, state="replayed")
     assert await audited.found() == set()
 

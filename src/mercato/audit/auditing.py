@@ -91,7 +91,7 @@ class _Audit:
                 add(finding)
         async for letter in self._snapshot.dead_letters():
             checks[DEAD_LETTERS].looked_at += 1
-            if letter["state"] == "dead":
+            if letter.get("state") != "replayed":
                 detail = f"{letter['subject']} to {letter['consumer']}: {letter['reason']}"
                 add(Finding(DEAD_LETTERS, letter["_id"], detail, Severity.PERSON))
 
