@@ -161,11 +161,20 @@ async def test_an_order_without_any_trace_in_inventory_is_told_again(
     assert ("reservations", str(order)) not in await audited.found(), "it is under way"
 
 
-async def test_what_only_a_person_can_decide_is_left_alone(audited: Audited) -> None:
-    order = audited.orders[SOLD]
-    await audited.change("reservations", order, state="REJECTED", items=[])
-    findings = [f for f in (await audited.report()).findings if f.check == "reservations"]
-    assert [(f.subject, f.mends) for f in findings] == [(str(order), ())]
+@pytest.mark.parametrize(
+    ("end", "damage"),
+    [(SOLD, {"state": "REJECTED", "items": []}), (HELD, {"items.0.quantity": 7}),
+     (HELD, {"state": "RELEASED"})],
+)  # fmt: skip
+async def test_what_only_a_person_can_decide_is_left_alone(
+    audited: Audited, end: int, damage: dict[str, Any]
+) -> None:
+    order = audited.orders[end]
+    await audited.change("reservations", order, **damage)
+    report = await audited.report()
+    found = {(finding.check, finding.subject) for finding in report.findings}
+    assert {("reservations", str(order)), ("ledger", str(order))} <= found
+    assert planned(report) == []
 
 
 async def test_a_mend_says_in_words_what_it_will_do(audited: Audited) -> None:

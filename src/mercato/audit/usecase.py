@@ -104,15 +104,17 @@ def of_ledger(case: Case) -> Iterator[Finding]:
         return
     missing = sorted(f"{cause} {p}" for p, cause in due.keys() - there.keys())
     if missing:
+    agreed = not any(of_order(case))  # else a person has to say which of the two is right
         detail = f"{case.reservation['state']}, and these ledger rows are missing: "
-        mends = (Mend(Verb.ENTER, case.id),)
+        mends = (Mend(Verb.ENTER, case.id),) if agreed else ()
         yield Finding(LEDGER, case.id, detail + ", ".join(missing), mends=mends)
     for product_id, (wanted, units) in surplus(due, there).items():
         detail = (
             f"{case.reservation['state']}: its ledger rows move {units:+} units of {product_id} "
             f"where {wanted:+} would be right"
         )
-        yield Finding(LEDGER, case.id, detail, mends=(Mend(Verb.LEVEL, case.id),))
+        mends = (Mend(Verb.LEVEL, case.id),) if agreed else ()
+        yield Finding(LEDGER, case.id, detail, mends=mends)
 
 
 def entries_due(reservation: Document) -> dict[tuple[Any, str], int]:
