@@ -1,6 +1,6 @@
 """Every kind of damage, made by hand in the database, is found and named; nothing else is."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
@@ -221,6 +221,20 @@ async def test_a_mail_that_needs_a_person_is_a_finding_and_no_broken_promise(
     assert (report.clean, report.holds) == (False, True)
     await audited.change("mails", name, created_at=datetime.now(UTC))
     assert await audited.found() == set(), "it may be looked for at this moment"
+
+
+@pytest.mark.parametrize("state", ["NEW", "DOT"])
+async def test_a_mail_that_is_unsent_for_an_hour_is_a_finding_too(
+    audited: Audited, state: str
+) -> None:
+    name, soon = f"{audited.orders[HELD]}:order-confirmed", timedelta(minutes=10)
+    at = datetime.now(UTC) - timedelta(hours=1)
+    await audited.change("mails", name, state=state, created_at=at + soon)
+    assert await audited.found() == set()
+    await audited.change("mails", name, created_at=at - soon)
+    (finding,) = (await audited.report()).findings
+    assert (finding.check, finding.subject) == ("stuck_mails", name)
+    assert (finding.severity, finding.mends) == (Severity.PERSON, ())
 
 
 async def test_what_makes_no_sense_is_a_finding_and_hides_no_other(audited: Audited) -> None:

@@ -23,7 +23,7 @@ CHECKS: Final[Mapping[str, str]] = {
     RESERVATIONS: "every order has one reservation, in a state that fits",
     ORDERS: "every order that has left a trace is there",
     MAILS: "every mail that is owed is there, once",
-    STUCK_MAILS: "no mail is parked or refused for good",
+    STUCK_MAILS: "no mail is parked, refused for good or unsent for an hour",
     OUTBOX: "no outbox row has waited too long for its answer",
     DEAD_LETTERS: "no event has been given up",
 }
@@ -130,6 +130,9 @@ class Grace:
     young: timedelta = timedelta(minutes=1)
     late: timedelta = timedelta(minutes=2)
 
+
+# A mail server that is away for longer is somebody's business, even where nothing is lost.
+UNSENT_MAX: Final = timedelta(hours=1)
 
 # Nothing may be under way; less than nothing, because clocks differ.
 SETTLED: Final = Grace(young=timedelta(days=-1), late=timedelta(days=-1))

@@ -232,11 +232,11 @@ _ORDER: Final = _ITEMS | {
     "reserved": {"$in": ["stock reserved", {"$ifNull": ["$history.action", []]}]},
 }  # fmt: skip
 _RESERVATION: Final = _ITEMS | {"state": 1}
-_IS_STUCK: Final = {"$in": ["$state", ["PARKED", "FAILED"]]}
+_IS_UNSENT: Final = {"$ne": ["$state", "SENT"]}
 _MAIL: Final = {
     "state": 1, "message_id": 1,
-    "stuck": {"$cond": [_IS_STUCK, "$created_at", "$$REMOVE"]},
-    "reason": {"$cond": [_IS_STUCK, "$reason", "$$REMOVE"]},
+    "since": {"$cond": [_IS_UNSENT, "$created_at", "$$REMOVE"]},
+    "reason": {"$cond": [_IS_UNSENT, "$reason", "$$REMOVE"]},
 }  # fmt: skip
 _MOVED: Final = {
     "$or": [

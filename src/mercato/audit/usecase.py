@@ -13,6 +13,7 @@ from mercato.audit.model import (
     RESERVATIONS,
     STOCK,
     STUCK_MAILS,
+    UNSENT_MAX,
     Case,
     Document,
     Finding,
@@ -42,6 +43,7 @@ UNDER_WAY: Final[dict[str, set[str | None]]] = {
     OrderCompleted.subject: {"HELD", "SOLD"},
 }
 _TAKING: Final = {"HELD", "SOLD"}
+_STUCK: Final = {"PARKED", "FAILED"}
 _OF_ORDER: Final = re.compile("[0-9a-f]{24}:[0-9a-f]{24}:")
 
 
@@ -102,9 +104,9 @@ def of_ledger(case: Case) -> Iterator[Finding]:
     due, there = entries_due(case.reservation), moved(case.moves)
     if due == there:
         return
+    agreed = not any(of_order(case))  # else a person has to say which of the two is right
     missing = sorted(f"{cause} {p}" for p, cause in due.keys() - there.keys())
     if missing:
-    agreed = not any(of_order(case))  # else a person has to say which of the two is right
         detail = f"{case.reservation['state']}, and these ledger rows are missing: "
         mends = (Mend(Verb.ENTER, case.id),) if agreed else ()
         yield Finding(LEDGER, case.id, detail + ", ".join(missing), mends=mends)
@@ -185,8 +187,9 @@ def of_mail(mail: Document, at: datetime, grace: Grace) -> Iterator[Finding]:
     if not mail["message_id"].startswith(f"{message_local_part(mail['_id'])}@"):
         detail = f"it goes out under the Message-ID of another mail: {mail['message_id']}"
         yield Finding(MAILS, mail["_id"], detail)
-    if "stuck" in mail and mail["stuck"] <= at - grace.late:
-        detail = f"{mail['state']}: {mail.get('reason', '')}"
+    waits = grace.late if mail["state"] in _STUCK else UNSENT_MAX
+    if "since" in mail and mail["since"] <= at - waits:
+        detail = f"{mail['state']}: {mail.get('reason', 'no reason is known')}"
         yield Finding(STUCK_MAILS, mail["_id"], detail, Severity.PERSON)
 
 
