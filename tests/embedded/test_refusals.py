@@ -39,6 +39,7 @@ NOWHERE = {"MONGO_URI": "mongodb://me:hush@127.0.0.1:9/?replicaSet=rs0"}
         ("restore missing", "new", 1, "missing is no backup: it is no folder"),
         ("restore folder", "new", 1, "folder/manifest.json: No such file"),
         ("storm --report new", "full", 2, "full is not empty"),
+        ("storm --faults all,mail", "new", 2, "'all' is none of"),
         ("demo --url http://127.0.0.1:x", "new", 1, "is no URL"),
     ],
 )

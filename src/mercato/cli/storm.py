@@ -36,10 +36,11 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _groups(_: Any, value: str) -> None:
-    unknown = set(value.split(",")) - {*GROUPS, "all", "none"}
-    if unknown:
+    unknown = set(value.split(",")) - set(GROUPS)
+    if unknown and value not in ("all", "none"):
         raise ValueError(
-            f"{', '.join(sorted(unknown))!r} is none of all, none, {', '.join(GROUPS)}"
+            f"{', '.join(sorted(unknown))!r} is none of {', '.join(GROUPS)}; "
+            "or say all, or none, and no other"
         )
 
 
