@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -78,10 +79,17 @@ def _cut_manifest(path: Path) -> None:
 
 def _add(path: Path) -> None:
     (path.parent / "users.bson").write_bytes(b"")
+def _forget_time_zone(path: Path) -> None:
+    manifest = path.parents[1] / "manifest.json"
+    told = json.loads(manifest.read_bytes())
+    manifest.write_text(json.dumps(told | {"taken_at": told["taken_at"].rstrip("Z")}))
+
+
 
 
 @pytest.mark.parametrize(
-    "harm", [_cut, _shorten, _alter, _lose, _forget_manifest, _cut_manifest, _add]
+    "harm",
+    [_cut, _shorten, _alter, _lose, _forget_manifest, _cut_manifest, _forget_time_zone, _add],
 )
 def test_a_backup_that_is_not_as_it_was_written_is_refused(
     small: Path, tmp_path: Path, harm: Callable[[Path], None]
