@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bson
 import pytest
+from pymongo.errors import OperationFailure
 
 from mercato import backup
 from mercato.backup import BackupError, Change, Restore
@@ -18,6 +19,7 @@ from mercato.cli.restore import Restoring
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.supervisor import Platform
 from mercato.platform.mongo import Store
+from mercato.platform.settings import SettingsError
 from tests.backup.folders import contents, documents, mercato
 
 
@@ -77,14 +79,14 @@ def _cut_manifest(path: Path) -> None:
     _cut(path.parents[1] / "manifest.json")
 
 
-def _add(path: Path) -> None:
-    (path.parent / "users.bson").write_bytes(b"")
 def _forget_time_zone(path: Path) -> None:
     manifest = path.parents[1] / "manifest.json"
     told = json.loads(manifest.read_bytes())
     manifest.write_text(json.dumps(told | {"taken_at": told["taken_at"].rstrip("Z")}))
 
 
+def _add(path: Path) -> None:
+    (path.parent / "users.bson").write_bytes(b"")
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,27 @@ async def test_a_restore_that_is_interrupted_in_its_switch_comes_to_its_end(
     await asyncio.wait([switching])
     there = await documents(target)
     assert {name: len(each) for name, each in there.items()} == {"orders": 500, "mails": 2}
+
+
+async def test_no_service_starts_on_a_database_that_is_part_old_until_it_is_restored_again(
+    small: Path, target: Store
+) -> None:
+    await target["orders"].insert_one({"_id": "mine"})
+    step = Restore(target, small, backup.read(small))
+    await step.load()
+    await target["restoring.orders"].drop()
+    with pytest.raises(OperationFailure):
+        await step.switch()
+    there = await documents(target)
+    assert (len(there["mails"]), there["orders"]) == (2, [{"_id": "mine"}])
+    with pytest.raises(SettingsError, match="restore once more"):
+        await target.ensure({})
+    await step.load()
+    with pytest.raises(SettingsError, match="restore once more"):
+        await target.ensure({})
+    await step.switch()
+    await target.ensure({})
+    assert set(await documents(target)) == {"orders", "mails"}
 
 
 async def test_a_database_that_services_use_is_not_restored(

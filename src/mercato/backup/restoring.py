@@ -20,7 +20,7 @@ from mercato.backup.manifest import (
     silent,
     text_of,
 )
-from mercato.platform.mongo import Document, Store
+from mercato.platform.mongo import HALF_RESTORED, Document, Store
 from mercato.platform.tasks import finish
 
 BATCH_DOCUMENTS: Final = 1_000
@@ -41,8 +41,8 @@ class Restore:
     """Steps: `load`, `switch`; `drop` at any time before the switch leaves nothing behind.
 
     Until `switch` nothing that is in use is touched. The switch renames one collection after the
-    other: killed within it, the database is part old and part new, and the restore is to be
-    repeated, which `halfway` tells.
+    other: killed within it, the database is part old and part new, no service starts on it, and the
+    restore is to be repeated.
     """
 
     def __init__(self, store: Store, folder: Path, manifest: Manifest) -> None:
@@ -111,11 +111,12 @@ class Restore:
                     await self._store[name].drop()
 
     async def _switch(self) -> None:
+        await self._store[HALF_RESTORED].insert_one({})
         for name in self._manifest.collections:
             await self._store[RESTORING + name].rename(name, dropTarget=True)
-        for name in await self._names():
-            if name not in self._manifest.collections:
-                await self._store[name].drop()
+        others = set(await self._names()) - {*self._manifest.collections, HALF_RESTORED}
+        for name in (*sorted(others), HALF_RESTORED):
+            await self._store[name].drop()
 
     async def _load(self, name: str, tell: Tell) -> None:
         path = self._manifest.path(self._folder, name, "metadata.json")

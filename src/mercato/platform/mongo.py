@@ -34,6 +34,9 @@ PRIMARY_S = 0.7
 # mongod holds what a killed process had locked for this long, at most (PROTOCOL, "Why", 1).
 TRANSACTION_LIFETIME_S_MAX = 5
 
+# A collection that is there while a restore puts the others into their places, and to its end.
+HALF_RESTORED = "half-restored"
+
 _UNAUTHORIZED = 13
 _NO_INDEX = 27  # IndexNotFound
 _INDEX_IS_ANOTHER = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
@@ -141,10 +144,18 @@ class Store:
                 )
 
     async def ensure(self, shapes: Mapping[str, Shape]) -> None:
-        """Creates the collections that are missing and brings validators and indexes up to date."""
+        """Creates the collections that are missing and brings validators and indexes up to date.
+
+        Raises SettingsError for a database that no service may work on.
+        """
         with pymongo.timeout(0):  # an index may take as long as it takes
             await self._check_lifetime()
             there = set(await self.database.list_collection_names())
+            if HALF_RESTORED in there:
+                raise SettingsError(
+                    f"the database {self.database.name} is part old and part restored: a restore "
+                    "was killed; restore once more, with --replace"
+                )
             for name, shape in shapes.items():
                 validator = {"$jsonSchema": shape.schema} if shape.schema else {}
                 if name not in there:
