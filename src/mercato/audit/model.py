@@ -23,7 +23,7 @@ CHECKS: Final[Mapping[str, str]] = {
     RESERVATIONS: "every order has one reservation, in a state that fits",
     ORDERS: "every order that has left a trace is there",
     MAILS: "every mail that is owed is there, once",
-    STUCK_MAILS: "no mail is parked, refused for good or unsent for an hour",
+    STUCK_MAILS: "no mail is parked, refused or unsent for an hour",
     OUTBOX: "no outbox row has waited too long for its answer",
     DEAD_LETTERS: "no event has been given up",
 }
