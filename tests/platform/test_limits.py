@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mercato.embedded.supervisor import Platform
 from mercato.kernel import clock
 from mercato.kernel.identity import new_id
-from mercato.platform.limits import Bucket, Limiter, Local, Quota, Verdict
+from mercato.platform.limits import Bucket, Local, Quota, Verdict
+from mercato.platform.limits.shared import Limiter
 from mercato.storm.proxy import Proxy
 
 SLOW = Quota(2, 3600, 2)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mercato.embedded.supervisor import Platform
 from mercato.kernel.identity import new_id
-from mercato.platform.limits import Bucket, Limiter, Quota
+from mercato.platform.limits import Bucket, Quota
+from mercato.platform.limits.shared import Limiter
 from mercato.storm.proxy import Proxy
 from tests.proof.figures import Figures
 

@@ -19,7 +19,8 @@ from mercato.gateway.problems import refused
 from mercato.gateway.settings import GatewaySettings
 from mercato.kernel.errors import Exhausted
 from mercato.kernel.identity import Caller
-from mercato.platform.limits import Bucket, Limiter, Local, Quota, Verdict
+from mercato.platform.limits import Bucket, Local, Quota, Verdict
+from mercato.platform.limits.shared import Limiter
 
 Headers = Sequence[tuple[bytes, bytes]]
 Class = Literal["login", "register", "reset", "token", "order", "write", "read"]

@@ -18,7 +18,8 @@ from mercato.pb.user_pb2_grpc import add_UserServiceServicer_to_server
 from mercato.platform import telemetry
 from mercato.platform.bus import Bus
 from mercato.platform.cache import Cache
-from mercato.platform.limits import Limiter, Quota
+from mercato.platform.limits import Quota
+from mercato.platform.limits.shared import Limiter
 from mercato.platform.mongo import Store
 from mercato.platform.outbox import Outbox
 from mercato.platform.passwords import rules

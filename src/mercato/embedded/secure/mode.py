@@ -5,7 +5,7 @@ import secrets
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.ports import LOOPBACK
@@ -20,7 +20,9 @@ from mercato.embedded.secure.rights import (
     uses_nats,
 )
 from mercato.embedded.state import write_private
-from mercato.platform.rpc import Identity
+
+if TYPE_CHECKING:  # heavy, and of use to the secure mode alone
+    from mercato.platform.rpc import Identity
 
 FOLDER: Final = "tls"
 PASSWORDS_FILE: Final = "passwords.json"
@@ -75,8 +77,10 @@ class Secure:
         return self._passwords.of("redis")
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> "Identity":
         """The operator's, by which the supervisor asks services how they are."""
+        from mercato.platform.rpc import Identity
+
         return Identity(*(Path(file).read_bytes() for file in self._files(OPERATOR).values()))
 
     @property

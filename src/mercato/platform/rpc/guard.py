@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
-import protovalidate
 import pymongo
 import structlog
 from google.protobuf.message import Message
@@ -73,6 +72,8 @@ def validated(message: M, further: Rule | None = None) -> M:
 
     What breaks `further` alone is returned: its method refuses that in its own words.
     """
+    import protovalidate  # 12 MB, and not needed by those who only call
+
     violations = protovalidate.collect_violations(message)
     if violations:
         found = [Violation(_path(v.proto.field), v.proto.message) for v in violations]
@@ -96,6 +97,8 @@ class Guard(grpc.aio.ServerInterceptor):
         *,
         certified: bool = False,
     ) -> None:
+        import protovalidate  # noqa: F401  # no call is to wait for it
+
         self._tokens = tokens
         self._allowed = allowed
         self._further = further

@@ -6,7 +6,8 @@ from typing import Final
 from pymongo import IndexModel
 
 from mercato.kernel import clock
-from mercato.platform.limits import Bucket, Limiter, Quota
+from mercato.platform.limits import Bucket, Quota
+from mercato.platform.limits.shared import Limiter
 from mercato.platform.mongo import Shape, Store
 
 DEVICES: Final = "known_devices"
