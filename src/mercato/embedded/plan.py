@@ -72,10 +72,10 @@ def draw(
     """
     insist(data_dir, size)
     mode = _secure(data_dir, given, size, before) if secure else None
-    ports = allot(_uses(size), before.ports if before else {})
-    if port and "gateway" in services:
+    wanted = {f"{size.front}/http": port} if port and "gateway" in services else {}
+    if wanted:
         demand(port)
-        ports[f"{size.front}/http"] = port
+    ports = allot(_uses(size), before.ports if before else {}, wanted)
     base = {**given.environment(), **PLAIN, "MERCATO_EMBEDDED": "1"}
     plan = Plan(base, ports=ports, secure=secure)
     plan.environment.setdefault("JWT_SECRET", _secret(data_dir / "jwt_secret"))

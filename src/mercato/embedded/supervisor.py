@@ -16,6 +16,7 @@ from mercato.embedded.home import prepare, usable
 from mercato.embedded.keeper import Keeper, Tell
 from mercato.embedded.part import Tier
 from mercato.embedded.plan import SERVICES, Plan, Rewire, as_it_is, draw
+from mercato.embedded.ports import held
 from mercato.embedded.settings import Given
 from mercato.embedded.size import SINGLE, Size
 from mercato.embedded.state import PartState, Phase, PlatformState, ProcessId
@@ -81,12 +82,13 @@ class Platform:
                 wanted = bool(before and before.secure) if secure is None else secure
                 plan = draw(home, services, port, given or Given(), before, rewire, size, wanted)
                 _lay_out(home, plan)
-            platform = cls(home, plan, tell)
-            try:
-                await platform._all_ready
-                yield platform
-            finally:
-                await platform._close()
+            with held(plan.ports.values()):
+                platform = cls(home, plan, tell)
+                try:
+                    await platform._all_ready
+                    yield platform
+                finally:
+                    await platform._close()
 
     async def watch(self) -> None:
         """Never returns; raises what ends the supervision (which is a defect)."""
