@@ -42,7 +42,7 @@ from tests.simulation.services import World
 
 STOCK: Final = 5
 CANCELLED, COMPLETED = 2, 1  # units of the order that is cancelled, and of the one that is sold
-SEEDS: Final = int(chosen("PERMUTATION_SEEDS", 3))  # of each order
+SEEDS: Final = int(chosen("PERMUTATION_SEEDS", 2))  # of each order
 NAMES: Final = ("created", "cancelled", "created again", "completed", "answered again")
 ODDS: Final = Odds(store_refuses=0.05, store_loses_answers=0.05, store_dawdles=0.05)
 

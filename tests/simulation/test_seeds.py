@@ -1,4 +1,4 @@
-"""Hundreds of worlds, each with troubles of its own: what was promised holds in all of them."""
+"""Many worlds, each with troubles of its own: what was promised holds in all of them."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.run import simulate
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 150
+SEEDS = 80
 BATCHES = 5
 
 

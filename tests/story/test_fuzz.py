@@ -20,5 +20,5 @@ async def fuzz_as(who: Role, shop: Shop, folder: Path) -> None:
     home.mkdir()
     somebody = await shop.register("fuzz")  # whose profile it may ruin
     token = minting(shop.platform).access(somebody.id, who)
-    sound, report = await fuzz(shop.url, token, home, examples_max=20, seconds_max=14)
+    sound, report = await fuzz(shop.url, token, home, examples_max=20, seconds_max=9)
     assert sound, f"as {who}: {report}"
