@@ -168,15 +168,30 @@ async def test_an_integer_of_any_length_is_told_its_bound(shop: Shop) -> None:
     assert problem(answer, 422) == {"/query/page": "must be at most 1000000"}
 
 
+@pytest.mark.parametrize("header", ["idempotency-key", "if-match"])
+async def test_a_header_that_means_one_thing_is_given_once(shop: Shop, header: str) -> None:
+    mug = shop.services.inventory.add(name="Mug")
+    url = f"/api/inventory/{mug.id}" + ("" if header == "if-match" else "/stock")
+    method = "DELETE" if header == "if-match" else "POST"
+    body = None if method == "DELETE" else {"delta": 1, "reason": "found"}
+    twice = [(header, '"1"'), (header.title(), '"1"')]
+    answer = await shop.admin.request(method, url, json=body, headers=twice)
+    assert problem(answer, 422) == {f"/header/{header}": "is given more than once"}
+
+
 async def test_a_route_without_query_parameters_refuses_any(shop: Shop) -> None:
     mug = shop.services.inventory.add(name="Mug")
     url = f"/api/inventory/{mug.id}"
     answers = [
+        await shop.ada.get("/api/sessions?fields=name"),
+        await shop.ada.delete("/api/sessions?fields=name"),
+        await shop.ada.get("/oauth/userinfo?fields=name"),
         await shop.nobody.get(f"{url}?fields=name"),
         await shop.admin.patch(f"{url}?fields=name", json={"stock": 3}),
     ]
     for answer in answers:
         assert problem(answer, 422) == {"/query/fields": "is not known here"}
+    assert (await shop.nobody.get("/livez?fields=name")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/oauth/userinfo", "/api/users/verify-email/resend"])

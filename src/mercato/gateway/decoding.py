@@ -15,6 +15,7 @@ from mercato.gateway.shapes import Parsed
 from mercato.kernel.errors import AppError, Violation
 
 PROBLEMS_MAX: Final = 100
+TWICE: Final = "is given more than once"
 INTEGER_DIGITS_MAX: Final = 40
 _HUGE: Final[int] = 10**INTEGER_DIGITS_MAX
 _WRITTEN: Final = re.compile("-?(0|[1-9][0-9]*)")  # as JSON writes an integer
@@ -120,7 +121,7 @@ def asked(text: bytes, kind: type[msgspec.Struct], bad: list[Violation]) -> dict
         return found
     for name, value in pairs:
         if name in found:
-            bad.append(Violation(f"/query/{_escaped(name)}", "is given more than once"))
+            bad.append(Violation(f"/query/{_escaped(name)}", TWICE))
         found[name] = value
         if name in _integers(kind):
             if _WRITTEN.fullmatch(value):

@@ -21,7 +21,8 @@ Everything that Mercato can do, over HTTP and JSON.
 - Fields and query parameters that are not known are refused.
 - Every refusal is `application/problem+json` (RFC 9457) and names all bad fields at once, each by
   a JSON pointer into the body; what is wrong with a parameter is told under `/path/<name>`,
-  `/query/<name>` or `/header/<name>`. Only what is no HTTP at all is answered 400 in plain text.
+  `/query/<name>` or `/header/<name>`. Only what is no HTTP at all, has a method unknown
+  to it or names no host is answered 400 in plain text.
 - A request has 10 seconds for its headers, or the connection is closed, and 10 more for its body,
   or it is 408.
 - `X-Request-ID` and `traceparent` are carried through all services; the answer has the former.

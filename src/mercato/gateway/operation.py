@@ -16,7 +16,7 @@ from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Method
 
-from mercato.gateway.decoding import Decoder, Malformed, asked, parsed
+from mercato.gateway.decoding import TWICE, Decoder, Malformed, asked, parsed
 from mercato.gateway.limits import ADMITTED_KEY, Limits, class_of
 from mercato.gateway.problems import TimedOut, UnsupportedMediaType, allowed, refused
 from mercato.gateway.reply import Reply
@@ -139,7 +139,7 @@ class Door:
                 await self._limits.admit(request.scope, limit, caller)
             if declared.method == "POST" and "body" not in takes and _has_body(request):
                 raise Invalid("this takes no body", [Violation("", "must be empty")])
-            if takes:
+            if takes or caller:  # probes and public documents pass over a query
                 await self._read(request, takes, arguments)
             return await method(**arguments)
 
@@ -212,9 +212,13 @@ def _query(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
 
 def _headers(request: AnyRequest, kind: type, bad: list[Violation]) -> object:
     names = kind.__struct_encode_fields__  # type: ignore[attr-defined]
-    return {name: request.headers[name] for name in names if name in request.headers}
+    given = {name: request.headers.getall(name) for name in names if name in request.headers}
+    twice = [name for name, each in given.items() if len(each) > 1 and name not in _LISTS]
+    bad += [Violation(f"/header/{name}", TWICE) for name in twice]
+    return {name: ", ".join(each) for name, each in given.items() if name not in twice}
 
 
+_LISTS: Final = ("if-none-match", "prefer")  # whose lines are one list (RFC 9110 5.3)
 _SOURCES: Final = {"path": _path, "query": _query, "headers": _headers}
 _POINTERS: Final = {"path": "/path", "query": "/query", "headers": "/header"}
 

@@ -95,19 +95,22 @@ class IfNoneMatch(Parameters, frozen=True):
 
 
 class IfMatch(Parameters, frozen=True):
-    tag: Annotated[
-        str,
-        matching(
-            rf"^(\*|{_TAG})?",
-            'must be one ETag, such as "3", or *',
-            description="The ETag that you read; 412 when it is another one by now.",
-        ),
-    ] = msgspec.field(default="", name="if-match")
+    tag: (
+        Annotated[
+            str,
+            matching(
+                rf"^(\*|{_TAG})",
+                'must be one ETag, such as "3", or *',
+                description="The ETag that you read; 412 when it is another one by now.",
+            ),
+        ]
+        | UnsetType
+    ) = msgspec.field(default=UNSET, name="if-match")
 
     @property
     def version(self) -> int | None:
         """The version that the caller expects; raises Stale for a tag that is no version."""
-        if self.tag in ("", "*"):
+        if self.tag is UNSET or self.tag == "*":
             return None
         found = re.fullmatch(r'"(\d{1,19})"', self.tag)
         if found is None or int(found[1]) > VERSION_MAX:
