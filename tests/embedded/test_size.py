@@ -6,6 +6,7 @@ import pytest
 
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.plan import SERVICES, draw
+from mercato.embedded.ports import LOOPBACK
 from mercato.embedded.settings import Given
 from mercato.embedded.size import CLUSTER, SINGLE, Size, insist, kind_of
 
@@ -34,6 +35,15 @@ def test_a_cluster_has_copies_of_all_but_the_cache_and_the_mailbox(tmp_path: Pat
         assert plan.environment[f"{service.upper()}_SERVICE"].count(",") == 1
         assert {f"{service}-1", f"{service}-2"} <= {part.name for part in plan.parts}
     assert plan.urls["gateway"].endswith(f":{plan.ports['balancer/http']}")
+
+
+@pytest.mark.parametrize(("size", "front"), [(SINGLE, {"gateway"}), (CLUSTER, set())])
+def test_the_gateway_alone_listens_where_the_environment_says(
+    tmp_path: Path, size: Size, front: set[str]
+) -> None:
+    plan = draw(tmp_path, SERVICES, 0, Given(), None, size=size)
+    services = [part for part in plan.parts if kind_of(part.name) in SERVICES]
+    assert {part.name for part in services if part.environment.get("HOST") != LOOPBACK} == front
 
 
 def test_a_part_is_a_copy_of_what_its_name_begins_with() -> None:

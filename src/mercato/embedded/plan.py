@@ -202,6 +202,8 @@ def _service(
 ) -> Part:
     environment = dict(seen)
     mine = _of(copy, plan.ports)
+    if copy != size.front:  # HOST is for the door alone
+        environment["HOST"] = LOOPBACK
     if "http" in mine:
         tls = secure.trusting() if secure and name == "gateway" else None
         answers = partial(probes.http_ok, mine["http"], "/readyz", tls)
