@@ -17,6 +17,7 @@ import pytest
 from mercato.embedded import state
 from mercato.embedded.errors import PlatformError
 from mercato.embedded.ports import demand
+from mercato.embedded.secure.mode import PASSWORDS_FILE
 from mercato.embedded.state import PlatformState
 from mercato.platform.settings import whole_environment
 from tests import command
@@ -108,6 +109,19 @@ def test_a_platform_left_running_is_seen_and_stopped_from_elsewhere(tmp_path: Pa
     assert json.loads(stopped.stdout) == {"stopped": True}
     assert mercato("status", data_dir=tmp_path).returncode == 3
     assert json.loads(mercato("down", "--json", data_dir=tmp_path).stdout) == {"stopped": False}
+
+
+def test_no_password_of_secure_mode_is_written_where_no_terminal_is(tmp_path: Path) -> None:
+    started = mercato("up", "--secure", "--detach", "--services", "", data_dir=tmp_path)
+    try:
+        assert started.returncode == 0, started.stderr
+        known = state.running(tmp_path)
+        assert len(known.logins) == 2
+        assert all(email in started.stdout for email in known.logins)
+        assert not any(password in started.stdout for password in known.logins.values())
+        assert str(tmp_path / PASSWORDS_FILE) in started.stdout
+    finally:
+        mercato("down", data_dir=tmp_path)
 
 
 def test_a_taken_port_names_who_has_it() -> None:

@@ -102,13 +102,17 @@ async def _stay(
             secure=secure,
         ) as platform:
             progress.finish()
-            logged = platform.secure and not console.is_terminal  # as the log of --detach
-            kept_in = f"(see {data_dir / PASSWORDS_FILE})" if logged else ""
-            summarise(console, state.running(data_dir), kept_in)
+            _summarise(state.running(data_dir), data_dir)
             console.print(
                 f"[bold green]ready[/] in {time.monotonic() - began:.1f} s; Ctrl-C stops it"
             )
             await platform.watch()
+
+
+def _summarise(known: PlatformState, data_dir: Path) -> None:
+    """Says where everything is, and passwords that nobody else has to a terminal alone."""
+    logged = known.secure and not console.is_terminal
+    summarise(console, known, f"(see {data_dir / PASSWORDS_FILE})" if logged else "")
 
 
 def _stop_on_signal(progress: Progress) -> None:
@@ -153,7 +157,7 @@ def _leave_running(
     if known is None:
         refused = UsageError if supervisor.returncode == WRONG_USE else PlatformError
         raise refused("the platform did not start", log.read_text(errors="replace").strip())
-    summarise(console, known)
+    _summarise(known, data_dir)
     console.print("[bold green]ready[/]; mercato down stops it")
 
 
