@@ -72,6 +72,8 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
         ("storm", {"DRAIN_S": "soon", "METRICS_PORT": "-1"}),
         ("up --detach", {"MONGO_URI": "http://hush"}),
         ("up", {"PORT": "80801", "CURRENCY": "EURO"}),
+        ("up", {"JWT_SECRET": "hush", "SMTP_CONNECTIONS": "0", "DRAIN_S": "nan", "REDIS_DB": "-1"}),
+        ("serve gateway", {"DRAIN_S": "-1", "REDIS_DB": "-1"}),
         ("doctor", {"PORT": "80801"}),
     ],
 )

@@ -24,7 +24,7 @@ SHAPES: Final[Mapping[str, type[Settings]]] = {
     "audit": AuditSettings,
 }
 # What the platform gives to its services where nothing else is given.
-STANDS_IN: Final = {"JWT_SECRET": "the platform makes one"}
+STANDS_IN: Final = {"JWT_SECRET": "the platform makes one of its own"}
 
 
 def given(services: Iterable[str]) -> Given:
@@ -52,7 +52,8 @@ def _of_services(services: Iterable[str], environment: Mapping[str, str]) -> lis
     for service in SHAPES.keys() & set(services):
         planned = PLANNED | ({"METRICS_PORT"} if service in RPC_SERVICES else set())
         left = {name: text for name, text in environment.items() if text and name not in planned}
-        found += _problems(SHAPES[service], {**STANDS_IN, **left, "MERCATO_EMBEDDED": "yes"})
+        stands_in = {} if "JWT_SECRET_FILE" in left else STANDS_IN
+        found += _problems(SHAPES[service], {**stands_in, **left, "MERCATO_EMBEDDED": "yes"})
     return sorted(found)
 
 

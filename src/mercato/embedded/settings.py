@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mercato.platform.settings import Currency, Level, Secret
+from mercato.platform.settings import Currency, Level, RedisDb, Secret
 
 # Limits that are on, and that a storm, a benchmark or the tests do not meet: one machine is one
 # client to them.
@@ -21,7 +21,7 @@ class Given:
     mongo_db_name: str = "ecommerce"
     redis_addr: str = ""
     redis_password: Secret = Secret("")
-    redis_db: int = 0
+    redis_db: RedisDb = 0
     nats_url: Secret = Secret("")
     smtp_host: str = ""
     smtp_port: str = ""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from mercato.platform.limits import Written
-from mercato.platform.settings import Secret, Settings
+from mercato.platform.settings import RedisDb, Secret, Settings
 
 Header = Literal["x-forwarded-for", "forwarded"]
 
@@ -19,7 +19,7 @@ class GatewaySettings(Settings):
     """
 
     port: int = 8080
-    drain_s: float = 0.2
+    drain_s: Annotated[float, Meta(ge=0, le=300)] = 0.2
     inventory_service: str = "127.0.0.1:50051"
     order_service: str = "127.0.0.1:50052"
     user_service: str = "127.0.0.1:50053"
@@ -33,7 +33,7 @@ class GatewaySettings(Settings):
     cors_origins: str = ""  # whose pages may read our answers: https://shop.example, with commas
     redis_addr: str = "127.0.0.1:6379"
     redis_password: Secret = Secret("")
-    redis_db: int = 0
+    redis_db: RedisDb = 0
     rate_limits: bool = True
     # Of an address; where people are signed in, of each user, and their address has more.
     rate_limit_login: Written = "30/60s burst 20"

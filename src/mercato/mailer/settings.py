@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.utils import getaddresses
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
 
 from mercato.kernel.heads import head_violations
 from mercato.platform.settings import Secret, Settings
@@ -31,7 +33,7 @@ class MailerSettings(Settings):
     smtp_password: Secret = Secret("")
     smtp_from: str = "Mercato <no-reply@mercato.example>"
     smtp_tls: Tls | None = None
-    smtp_connections: int = 4
+    smtp_connections: Annotated[int, Meta(ge=1)] = 4
     mailbox_api: str = ""
 
     def problems(self) -> Iterator[str]:
