@@ -168,6 +168,13 @@ def test_a_file_without_the_needed_columns_is_unusable(content: str) -> None:
         read(content)
 
 
+def test_a_column_that_is_there_twice_is_refused_unless_nobody_reads_it() -> None:
+    with pytest.raises(Unusable, match="more than one column Titel, price"):
+        read("sku,Titel,price,TITEL, Price\nA,Mug,1,Cup,2\n", Wording(columns={"name": "Titel"}))
+    (line,) = read("sku,note,name,note,,price,\nA,x,Mug,y,,1,\n")
+    assert line.product
+
+
 def test_blank_lines_before_the_header_are_read_over() -> None:
     lines = read("\n\r\nsku,name,price\n\nA,Mug,1\nB,Cup,x\n")
     assert [line.number for line in lines] == [5, 6]
@@ -194,6 +201,9 @@ def test_a_file_in_utf_16_is_told_so(encoding: str) -> None:
 
 def test_prices_have_the_digits_of_their_currency() -> None:
     assert "decimal places" in read("sku,name,price\nA,Mug,1.5\n", currency="JPY")[0].reason
+    lines = read("sku,name,price\nA,Mug,-1\nB,Cup,100000000.01\nC,Pot,100000000\n")
+    said = "price: must be between 0 and 100000000.00"
+    assert reasons(lines) == {2: said, 3: said}
 
 
 async def test_the_first_good_line_of_a_sku_counts() -> None:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import IO
 
 from mercato.cli.csv_rows import Row, Rows, Unusable
+from mercato.gateway.shapes import Price
 from mercato.kernel.errors import Invalid, Violation
-from mercato.kernel.money import Money
 from mercato.pb.inventory_pb2 import CreateProductRequest
 from mercato.pb.money_pb2 import Money as PbMoney
 from mercato.platform.rpc import validated
@@ -82,7 +82,7 @@ class ProductFile:
                 yield Line(row.number, row.cells, product)
 
     def _find_columns(self) -> dict[str, int]:
-        plain = {name.casefold(): place for place, name in reversed([*enumerate(self.header)])}
+        plain = {name.casefold(): place for place, name in enumerate(self.header)}
         named = {field: self.wording.columns.get(field, field) for field in FIELDS}
         places = {
             field: plain[name.casefold()]
@@ -96,6 +96,12 @@ class ProductFile:
             raise Unusable(
                 f"the file has no column {', '.join(missing)}; its columns: {found}",
                 "say which column is meant, as in --column name=Description; see also --delimiter",
+            )
+        heads = [name.casefold() for name in self.header]
+        twice = [named[field] for field in places if heads.count(named[field].casefold()) > 1]
+        if twice:
+            raise Unusable(
+                f"the file has more than one column {', '.join(twice)}", "give each its own name"
             )
         return places
 
@@ -128,11 +134,10 @@ class ProductFile:
         try:
             if not _PRICE.fullmatch(text):
                 raise ValueError(f"must be an amount such as 19.99, not {text[:40]!r}")
-            money = Money.of(Decimal(text), self._currency)
+            return Price.parse(Decimal(text), self._currency).message
         except ValueError as problem:
             wrong.append(Violation("price", str(problem)))
             return None
-        return PbMoney(minor=money.minor, currency=money.currency)
 
     def _named(self, field: str) -> str:
         """A field as the file calls it, with the colon after it."""
