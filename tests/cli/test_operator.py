@@ -123,7 +123,7 @@ async def test_a_letter_that_dies_before_it_is_marked_stays_dead(database: Store
 @pytest.mark.parametrize("words", [(), ("3f2a9c41d0e7", "--all")])
 def test_what_is_replayed_has_to_be_said(words: tuple[str, ...], platform: Platform) -> None:
     refused = mercato(platform, "events", "replay", *words)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "--all" in refused.stderr
 
 
@@ -175,7 +175,7 @@ async def test_a_mail_that_was_refused_cannot_have_arrived(
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"error: there is no mail {mail.id} that is PARKED\n")
     neither = mercato(platform, "mail", "resolve", mail.id)
-    assert neither.returncode == 1
+    assert neither.returncode == 2
     assert "--send-again" in neither.stderr
     assert await database["mails"].find_one({"_id": mail.id, "state": State.FAILED})
 
@@ -215,6 +215,14 @@ async def test_a_store_that_is_away_is_one_clear_line(
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith(said)
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("words", ["restart", "logs"])
+def test_a_part_that_there_is_not_is_wrong_use(words: str, platform: Platform) -> None:
+    refused = mercato(platform, words, "order", "nosuch")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "nosuch" in refused.stderr
+    assert "inventory" in refused.stderr  # which there is
 
 
 @pytest.mark.parametrize("words", ["events dead", "events replay", "mail parked", "mail resolve"])

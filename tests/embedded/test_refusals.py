@@ -34,13 +34,14 @@ NOWHERE = {"MONGO_URI": "mongodb://me:hush@127.0.0.1:9/?replicaSet=rs0"}
         ("logs", "/dev/null", 3, "no log"),
         ("logs order", "new", 3, "no log of any part in new"),
         ("down", "new", 0, "no Mercato was running in new"),
-        ("demo --url http://127.0.0.1:9", "new", 1, "http://127.0.0.1:9 does not answer"),
+        ("demo --url http://127.0.0.1:9", "new", 1, ":9 does not answer: Connection refused\n"),
+        ("mail resolve x", "new", 2, "--sent or --send-again"),
         ("logs -n -1", "new", 2, "-n"),
         ("restore missing", "new", 1, "missing is no backup: it is no folder"),
         ("restore folder", "new", 1, "folder/manifest.json: No such file"),
         ("storm --report new", "full", 2, "full is not empty"),
         ("storm --faults all,mail", "new", 2, "'all' is none of"),
-        ("demo --url http://127.0.0.1:x", "new", 1, "is no URL"),
+        ("demo --url http://127.0.0.1:x", "new", 2, "is no URL"),
     ],
 )
 def test_what_cannot_be_used_is_refused_without_a_traceback(

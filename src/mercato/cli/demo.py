@@ -12,7 +12,7 @@ from mercato.cli.journey import Journey, Unkept
 from mercato.cli.rest import Rest
 from mercato.cli.terminal import DataDir, Json, console, errors, say_json
 from mercato.embedded import state
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.secure.mode import trusting
 from mercato.embedded.state import DEFAULT_DATA_DIR
 
@@ -44,7 +44,7 @@ def demo(
     gateway = Rest(url, tls=trusting(data_dir, url))
     gateway.call("GET", "/livez")  # nobody is asked for an admin of what is not there
     if not (email and password):
-        raise PlatformError("the demo needs an admin", "name one: --email E --password P")
+        raise UsageError("the demo needs an admin", "name one: --email E --password P")
     journey = Journey(gateway, Rest(mailbox) if mailbox else None, (email, password))
     try:
         shown = _walk(journey, quiet=json)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from mercato.cli.shop import CALLER, found
 from mercato.cli.stores import database, stream
 from mercato.cli.terminal import DataDir, Json, Limit, console, one_line, say_json
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.platform.bus import Bus, Letter
 from mercato.platform.dead_letters import DeadLetter, DeadLetters
@@ -56,7 +56,7 @@ def replay(
 ) -> int:
     """Tell dead letters once more, after what they died of has been mended."""
     if bool(ids) == every:
-        raise PlatformError("say which dead letters, or --all", "list them: mercato events dead")
+        raise UsageError("say which dead letters, or --all", "list them: mercato events dead")
     replays = asyncio.run(_replay(found(StoreSettings, data_dir), ids))
     if json:
         say_json(replays)

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 from mercato.cli.terminal import DataDir, console
 from mercato.embedded import state
-from mercato.embedded.errors import NotRunning, PlatformError
+from mercato.embedded.errors import NotRunning, UsageError
 
 POLL_S = 0.2
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_green")
@@ -31,7 +31,7 @@ def logs(
         raise NotRunning(f"no log of any part in {data_dir}", "start them with: mercato up")
     unknown = [part for part in parts if part not in files]
     if unknown:
-        raise PlatformError(f"no log of {', '.join(unknown)}", f"there are: {', '.join(files)}")
+        raise UsageError(f"no log of {', '.join(unknown)}", f"there are: {', '.join(files)}")
     wanted = {name: path for name, path in files.items() if not parts or name in parts}
     ends = {name: _show_last(name, path, lines, wanted) for name, path in wanted.items()}
     while follow:

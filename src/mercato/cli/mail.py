@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from mercato.cli.shop import found
 from mercato.cli.stores import database
 from mercato.cli.terminal import DataDir, Json, Limit, console, one_line, say_json
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.state import DEFAULT_DATA_DIR
 from mercato.mailer.model import State, Stuck
 from mercato.mailer.repository import MongoMails
@@ -47,7 +47,7 @@ def resolve(
 ) -> None:
     """Say what became of a mail, or have it sent again."""
     if sent == send_again:
-        raise PlatformError("say what became of it: --sent or --send-again")
+        raise UsageError("say what became of it: --sent or --send-again")
     asyncio.run(_resolve(found(StoreSettings, data_dir), mail_id, sent))
     if json:
         say_json({"id": mail_id, "state": State.SENT if sent else State.NEW})

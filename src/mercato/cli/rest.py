@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 
 TIMEOUT_S: Final = 20.0
 
@@ -28,14 +28,14 @@ class Rest:
     """The server at `url`, called for one `token` or for nobody; `tls` says whom to trust."""
 
     def __init__(self, url: str, token: str = "", tls: ssl.SSLContext | None = None) -> None:
-        """Raises PlatformError when `url` is none."""
+        """Raises UsageError when `url` is none."""
         try:
             parts = urlsplit(url)
             fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:  # its port is no number, or its brackets do not match
             fits = False
         if not fits:
-            raise PlatformError(f"{url!r} is no URL of a platform", "such as http://127.0.0.1:8080")
+            raise UsageError(f"{url!r} is no URL of a platform", "such as http://127.0.0.1:8080")
         self.url = url.rstrip("/")
         self._secure = parts.scheme == "https"
         self._tls = tls
@@ -61,9 +61,9 @@ class Rest:
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, _json(answer.read()))
         except (OSError, HTTPException) as failure:
+            why = getattr(failure, "strerror", None) or failure
             raise PlatformError(
-                f"{self.url} does not answer: {failure!r}",
-                "is it running? mercato status",
+                f"{self.url} does not answer: {why}", "is it running? mercato status"
             ) from None
         finally:
             connection.close()

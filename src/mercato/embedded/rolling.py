@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mercato.embedded import state
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.plan import SERVICES
 from mercato.embedded.size import kind_of
 from mercato.embedded.state import PlatformState, ProcessId
@@ -30,13 +30,13 @@ class Restarted:
 def chosen(known: PlatformState, wanted: Sequence[str]) -> list[str]:
     """Returns the parts that are meant: themselves, all copies of a service, or every service.
 
-    Raises PlatformError for a name that is neither.
+    Raises UsageError for a name that is neither.
     """
     strange = [
         each for each in wanted if each not in known.parts and each not in map(kind_of, known.parts)
     ]
     if strange:
-        raise PlatformError(
+        raise UsageError(
             f"there is no part {', '.join(strange)}", f"there are: {', '.join(known.parts)}"
         )
     kinds = wanted or SERVICES
