@@ -75,6 +75,8 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
         ("up", {"PORT": "80801", "CURRENCY": "EURO"}),
         ("up", {"JWT_SECRET": "hush", "SMTP_CONNECTIONS": "0", "DRAIN_S": "nan", "REDIS_DB": "-1"}),
         ("serve gateway", {"DRAIN_S": "-1", "REDIS_DB": "-1"}),
+        ("up", {"TLS_CERT_FILE": "a.pem", "TLS_KEY_FILE": "a.key"}),
+        ("up --secure --detach", {"GRPC_CA_FILE": "a.pem", "REDIS_DB": "-1"}),
         ("doctor", {"PORT": "80801"}),
     ],
 )

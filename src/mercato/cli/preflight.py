@@ -7,6 +7,7 @@ from typing import Final
 
 from mercato.audit.settings import AuditSettings
 from mercato.embedded.plan import PLANNED, RPC_SERVICES
+from mercato.embedded.secure.mode import PLAIN
 from mercato.embedded.settings import Door, Given
 from mercato.gateway.settings import GatewaySettings
 from mercato.inventory.settings import InventorySettings
@@ -34,8 +35,7 @@ def given(services: Iterable[str]) -> Given:
     """
     environment = environment_with_dotenv()
     ours = [*_problems(Given, environment), *_problems(Door, environment)]
-    wrong = [*ours, *_of_services(services, environment)]
-    _refuse(wrong)
+    _refuse([*ours, *_not_taken(environment), *_of_services(services, environment)])
     return load(Given, environment)
 
 
@@ -44,6 +44,12 @@ def insist(services: Iterable[str]) -> None:
     environment = environment_with_dotenv()
     theirs = {field.name.upper() for field in dataclasses.fields(Given)} - {"CURRENCY", "LOG_LEVEL"}
     _refuse(_of_services(services, {k: v for k, v in environment.items() if k not in theirs}))
+
+
+def _not_taken(environment: Mapping[str, str]) -> Iterable[str]:
+    """The files of yours that would be dropped: its doors are plain, or have keys of its own."""
+    for name in filter(environment.get, PLAIN):
+        yield f"{name}: not for mercato up, whose --secure makes its own; mercato serve takes yours"
 
 
 def _of_services(services: Iterable[str], environment: Mapping[str, str]) -> list[str]:
