@@ -77,3 +77,8 @@ async def test_what_is_no_head_does_not_count_as_one(shop: Shop) -> None:
 )
 async def test_a_request_names_one_host(shop: Shop, lines: bytes, status: bytes) -> None:
     assert await statuses(shop.url, b"GET /livez " + lines + b"\r\n") == [status]
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"FOO", b"400"), (b"PROPFIND", b"405")])
+async def test_a_method_is_one_that_http_knows(shop: Shop, method: bytes, status: bytes) -> None:
+    assert await statuses(shop.url, method + LAST[len(b"GET") :]) == [status]
