@@ -75,6 +75,8 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
         ("up", {"PORT": "80801", "CURRENCY": "EURO"}),
         ("up", {"JWT_SECRET": "hush", "SMTP_CONNECTIONS": "0", "DRAIN_S": "nan", "REDIS_DB": "-1"}),
         ("serve gateway", {"DRAIN_S": "-1", "REDIS_DB": "-1"}),
+        ("up", {"HOST": "999.1.1.1", "REDIS_DB": "-1"}),
+        ("up --detach", {"HOST": "127.0.0.2"}),
         ("up", {"TLS_CERT_FILE": "a.pem", "TLS_KEY_FILE": "a.key"}),
         ("up --secure --detach", {"GRPC_CA_FILE": "a.pem", "REDIS_DB": "-1"}),
         ("doctor", {"PORT": "80801"}),
@@ -89,6 +91,17 @@ def test_a_wrong_environment_is_exit_code_2_and_no_traceback(
     assert all(name in refused.stderr for name in given)
     assert "hush" not in refused.stderr
     assert not list(tmp_path.iterdir())
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "127.0.0.1"])
+def test_a_gateway_that_cannot_listen_says_so_in_one_line(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        given = {"HOST": host, "PORT": port, "JWT_SECRET": "s" * 32}
+        refused = command.mercato("serve", "gateway", environment=given)
+    assert refused.returncode == 2
+    assert f"cannot listen on {host} port {port}" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

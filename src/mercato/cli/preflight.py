@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from mercato.audit.settings import AuditSettings
 from mercato.embedded.plan import PLANNED, RPC_SERVICES
+from mercato.embedded.ports import LOOPBACK
 from mercato.embedded.secure.mode import PLAIN
 from mercato.embedded.settings import Door, Given
 from mercato.gateway.settings import GatewaySettings
@@ -35,7 +37,9 @@ def given(services: Iterable[str]) -> Given:
     """
     environment = environment_with_dotenv()
     ours = [*_problems(Given, environment), *_problems(Door, environment)]
-    _refuse([*ours, *_not_taken(environment), *_of_services(services, environment)])
+    _refuse(
+        [*ours, *_not_taken(environment), *_host(environment), *_of_services(services, environment)]
+    )
     return load(Given, environment)
 
 
@@ -50,6 +54,19 @@ def _not_taken(environment: Mapping[str, str]) -> Iterable[str]:
     """The files of yours that would be dropped: its doors are plain, or have keys of its own."""
     for name in filter(environment.get, PLAIN):
         yield f"{name}: not for mercato up, whose --secure makes its own; mercato serve takes yours"
+
+
+def _host(environment: Mapping[str, str]) -> Iterable[str]:
+    """Whether the gateway can listen there, and be asked how it is on loopback."""
+    host = environment.get("HOST") or LOOPBACK
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, 0), family=family) as door:
+            socket.create_connection((LOOPBACK, door.getsockname()[1]), 1).close()
+    except ConnectionRefusedError:
+        yield f"HOST: {host!r} leaves out {LOOPBACK}, where mercato up asks the gateway how it is"
+    except (OSError, UnicodeError) as problem:
+        yield f"HOST: {host!r} is no address to listen on: {problem}"
 
 
 def _of_services(services: Iterable[str], environment: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mercato.gateway.tls import Certificate, context_of
+from mercato.platform.settings import SettingsError
 from mercato.platform.tasks import Tasks, finish
 
 BACKLOG: Final = 2048
@@ -132,10 +133,13 @@ class _Announced(_Protocol):
 def bound(host: str, port: int) -> socket.socket:
     """Returns a socket that is bound to `host:port` (0: a free one).
 
-    Raises OSError when the port is taken.
+    Raises SettingsError when nobody can listen there, or the port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as problem:
+        raise SettingsError(f"HOST, PORT: cannot listen on {host} port {port}: {problem}") from None
 
 
 async def serve(
