@@ -88,6 +88,15 @@ def test_a_secret_can_stand_in_a_file(tmp_path: Path) -> None:
     assert load(Settings, {"JWT_SECRET_FILE": str(path), "JWT_SECRET": SECRET}).jwt_secret == SECRET
 
 
+def test_a_dotenv_file_that_is_no_text_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_bytes("SMTP_FROM=Café <a@b.example>\n".encode("latin-1"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=rf"{tmp_path}/\.env cannot be read: .*utf-8"):
+        load(Settings)
+
+
 def test_a_dotenv_file_is_read_and_the_environment_goes_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

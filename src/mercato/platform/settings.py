@@ -137,8 +137,15 @@ def whole_environment() -> dict[str, str]:
 
 
 def environment_with_dotenv() -> dict[str, str]:
-    """Returns what `load` reads: the process's environment, and of a `.env` what that leaves."""
-    found = {k: v for k, v in dotenv_values(Path(".env")).items() if v is not None}
+    """Returns what `load` reads: the process's environment, and of a `.env` what that leaves.
+
+    Raises SettingsError when there is a `.env` that cannot be read.
+    """
+    path = Path(".env")
+    try:
+        found = {k: v for k, v in dotenv_values(path).items() if v is not None}
+    except (UnicodeDecodeError, OSError) as problem:
+        raise SettingsError(f"{path.resolve()} cannot be read: {problem}") from None
     return found | os.environ
 
 
