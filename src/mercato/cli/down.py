@@ -6,7 +6,7 @@ from mercato.cli.terminal import DataDir, Json, console, say_json
 from mercato.embedded import state
 from mercato.embedded.errors import PlatformError
 
-STOP_TIMEOUT_S = 12.0
+STOP_TIMEOUT_S = 30.0  # a busy machine takes longer than the 10 s of an idle one
 
 
 def down(*, data_dir: DataDir = state.DEFAULT_DATA_DIR, json: Json = False) -> None:
