@@ -64,7 +64,7 @@ async def served(**settings: Any) -> AsyncIterator[Served]:
             await tasks.drain(15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def running() -> AsyncIterator[Shop]:
     tokens = Tokens(SECRET)
     async with AsyncExitStack() as stack:

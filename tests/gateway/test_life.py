@@ -9,7 +9,7 @@ import nats
 import pytest
 
 from mercato.embedded.supervisor import Platform
-from mercato.platform.settings import Secret
+from mercato.platform.settings import Secret, SettingsError
 from tests.gateway.conftest import Shop, served
 from tests.gateway.test_orders import cart
 from tests.gateway.test_refusals import problem
@@ -44,7 +44,7 @@ async def test_a_mailer_that_is_away_keeps_nobody_from_ordering(shop: Shop) -> N
 async def test_a_taken_port_is_said_at_once() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
-        pytest.raises(OSError, match="in use"),
+        pytest.raises(SettingsError, match="in use"),
     ):
         async with served(port=taken.getsockname()[1]):
             pass
