@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from mercato.kernel.identity import new_id
 from mercato.platform.tasks import Tasks
-from tests.cluster.client import Client
+from tests.story.client import Client
 from tests.story.renewing import present
 from tests.story.shop import Customer, Shop
 

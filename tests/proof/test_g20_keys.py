@@ -9,10 +9,10 @@ from mercato.embedded import keys
 from mercato.kernel.identity import new_id
 from mercato.platform.tasks import Tasks
 from mercato.platform.tokens import ALGORITHMS, KeyFile, rotate
-from tests.cluster.client import Client
 from tests.forgeries import Forger
 from tests.minting import minting
 from tests.proof.figures import Figures, chosen
+from tests.story.client import Client
 from tests.story.shop import PASSWORD, Shop
 
 RATE = chosen("PROOF_RATE", 500)

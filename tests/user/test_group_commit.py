@@ -13,6 +13,7 @@ from mercato.platform.outbox import Outbox
 from mercato.platform.telemetry import GROUP_SIZE
 from mercato.user.model.account import EmailTaken, User, UsernameTaken, UserNotFound
 from mercato.user.repository import SHAPES
+from mercato.user.repository.attempts import MongoDevices
 from mercato.user.repository.users import OUTBOX, USERS, MongoUsers
 
 HASH = "$argon2id$stands-in-for-one"
@@ -50,6 +51,19 @@ async def test_100_registrations_need_few_transactions(users: MongoUsers, apart:
     found = await users.profiles([user.profile.id for user in people])
     assert found == {user.profile.id: user.profile for user in people}
     assert await apart[OUTBOX].count_documents({"about": {"$in": list(found)}}) == 200
+
+
+async def test_a_flood_of_logins_looks_for_many_networks_at_once(apart: Store) -> None:
+    devices, admin = MongoDevices(apart), apart[USERS].database.client.admin
+    await devices.remember(f"{7:032}")
+
+    async def reads() -> int:
+        return int((await admin.command("serverStatus"))["opcounters"]["query"])
+
+    before = await reads()
+    known = await asyncio.gather(*(devices.known(f"{n:032}") for n in range(100)))
+    assert [n for n, one in enumerate(known) if one] == [7]
+    assert await reads() - before < 20
 
 
 async def test_a_taken_name_fails_its_own_caller_alone(users: MongoUsers, apart: Store) -> None:

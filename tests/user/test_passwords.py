@@ -146,3 +146,22 @@ async def test_who_is_familiar_does_not_stand_in_line_with_strangers() -> None:
     strangers[-1].cancel()
     await asyncio.gather(*strangers, return_exceptions=True)
     assert await passwords.hash("every thread is free again")
+
+
+async def test_a_crowd_leaves_the_cores_to_others_who_need_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords = FUZZED
+    stored = await passwords.hash("secret")
+    monkeypatch.setattr(costs, "_timed", lambda job: (job(), 0.1))  # kept from a core so long
+    strangers = [
+        asyncio.ensure_future(passwords.check("secret", stored)) for _ in range(CROWD + 10)
+    ]
+    await asyncio.sleep(0.5)
+    assert sum(each.done() for each in strangers) <= 2 * WORKERS
+    async with asyncio.timeout(0.5):
+        assert await passwords.check("secret", stored, familiar=True) == (True, None)
+    monkeypatch.undo()
+    outcomes = await asyncio.gather(*strangers, return_exceptions=True)
+    assert (True, None) in outcomes
+    assert await passwords.hash("every thread is free again")

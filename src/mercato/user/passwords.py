@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,9 @@ NICENESS: Final = 10  # a flood of logins must not slow down orders
 WAITING_MAX: Final = 64
 WAIT_S_MAX: Final = 2.5  # nobody would hear the answer any more
 CROWD: Final = 32  # so many strangers waiting are an attack, or might as well be
+# In a crowd, for each second that a thread was kept from a core: others have work for all cores.
+REST_S: Final = 3.0
+REST_S_MAX: Final = 0.5
 
 T = TypeVar("T")
 
@@ -87,17 +91,23 @@ class Passwords:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         line.append(turn)
-        began = loop.time()
+        began, kept_off_s = loop.time(), 0.0
         self._hand_out()
         try:
             await turn
             if loop.time() - began > WAIT_S_MAX:
                 raise Exhausted("too many passwords are being checked; try again later")
-            return await loop.run_in_executor(self._pool, job)
+            result, kept_off_s = await loop.run_in_executor(self._pool, _timed, job)
+            return result
         finally:
             if turn.done() and not turn.cancelled():
-                self._busy -= 1
-                self._hand_out()
+                crowd = not familiar and len(line) >= CROWD
+                rest_s = min(REST_S * kept_off_s, REST_S_MAX) if crowd else 0.0
+                loop.call_later(rest_s, self._hand_back)
+
+    def _hand_back(self) -> None:
+        self._busy -= 1
+        self._hand_out()
 
     def _hand_out(self) -> None:
         """Gives free threads to those who wait; in a crowd strangers get all but one of them."""
@@ -115,6 +125,13 @@ class Passwords:
         if strangers and (self._busy < WORKERS - 1 or len(strangers) < CROWD):
             return strangers.popleft()
         return None
+
+
+def _timed(job: Callable[[], T]) -> tuple[T, float]:
+    """Returns what `job` does, and how many seconds it waited instead of working."""
+    began, worked = time.monotonic(), time.thread_time()
+    result = job()
+    return result, time.monotonic() - began - (time.thread_time() - worked)
 
 
 def _stand_back() -> None:
