@@ -53,7 +53,7 @@ async def test_a_bad_password_is_refused_before_it_is_sent(password: str) -> Non
     environment = {"JWT_SECRET": "x" * 32, "USER_SERVICE": "127.0.0.1:1"}
     words = ("admin", "create", "--email", "nobody", "--password", password)
     refused = mercato(None, *words, "--data-dir", "/nonexistent", environment=environment)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "password: " in refused.stderr
     assert "email: " in refused.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mercato.embedded import keeper as keepers
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.keeper import Keeper
 from mercato.embedded.part import Part
 
@@ -56,6 +56,14 @@ async def test_a_part_that_never_works_is_given_up_with_its_last_words(tmp_path:
         async with asyncio.timeout(10):
             await failing.keep()
     assert "the disk is full" in failure.value.remedy
+
+
+async def test_a_part_that_is_told_something_wrong_is_not_started_again(tmp_path: Path) -> None:
+    failing = keeper("echo CURRENCY is JPY >&2; exit 2", tmp_path, answers=never)
+    with pytest.raises(UsageError, match="thing does not start: exit code 2") as failure:
+        async with asyncio.timeout(10):
+            await failing.keep()
+    assert failure.value.remedy.count("CURRENCY is JPY") == 1
 
 
 async def test_a_part_stands_back_when_it_has_started_and_not_before(tmp_path: Path) -> None:

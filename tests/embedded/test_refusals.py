@@ -79,6 +79,7 @@ def test_what_cannot_be_used_is_refused_without_a_traceback(
         ("up --detach", {"HOST": "127.0.0.2"}),
         ("up", {"TLS_CERT_FILE": "a.pem", "TLS_KEY_FILE": "a.key"}),
         ("up --secure --detach", {"GRPC_CA_FILE": "a.pem", "REDIS_DB": "-1"}),
+        ("up", {"JWT_KEYS_FILE": "private.json", "JWT_JWKS_FILE": "public.json"}),
         ("doctor", {"PORT": "80801"}),
     ],
 )

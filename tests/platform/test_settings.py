@@ -36,6 +36,12 @@ def test_every_problem_is_said_at_once() -> None:
         assert name.removesuffix("_FILE") in str(wrong.value), name
 
 
+def test_a_secret_whose_file_cannot_be_read_is_told(tmp_path: Path) -> None:
+    for unreadable in ("/nowhere", str(tmp_path)):
+        with pytest.raises(SettingsError, match=f"JWT_SECRET: .*{unreadable}"):
+            load(Settings, {"JWT_SECRET_FILE": unreadable})
+
+
 def test_an_unknown_word_is_answered_with_the_known_ones() -> None:
     with pytest.raises(SettingsError, match="'loud' is none of debug, info, warning, error"):
         load(Settings, {"JWT_SECRET": SECRET, "LOG_LEVEL": "loud"})

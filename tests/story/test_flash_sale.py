@@ -59,3 +59,14 @@ async def test_a_hundred_posts_with_one_key_are_one_order_with_one_answer(shop: 
     somebody = await shop.register()
     theirs = await shop.place(somebody, {product: 1}, key)
     assert theirs.json()["id"] != answers[0].json()["id"], "a key belongs to its user"
+
+
+async def test_who_waits_for_an_order_that_comes_too_late_is_told_so(shop: Shop) -> None:
+    buyer, product = await shop.register(), await shop.add_product(1)
+    answer = await shop.place(buyer, {product: 2}, wait_s=10)
+    assert answer.status_code == 201
+    told = answer.json()
+    assert (told["status"], told["stock"], told["reason"]) == (
+        "CANCELLED", "REJECTED", "out_of_stock",
+    )  # fmt: skip
+    assert told["message"] == "The order was placed, and is cancelled: out_of_stock."

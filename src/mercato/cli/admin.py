@@ -56,5 +56,7 @@ def _asked(what: str) -> str:
         return errors.input(f"{what}: ").strip()
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
-        raise PlatformError(f"there is no {what}", f"give it with --{what}")
+        raise PlatformError(
+            f"there is no {what}", f"give it with --{what}, or as a line of the input"
+        )
     return line

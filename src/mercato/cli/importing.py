@@ -209,7 +209,7 @@ def _known(encoding: str) -> str:
             return name
     except (LookupError, UnicodeError):
         pass
-    raise Unusable(f"--encoding {encoding} is unknown here", "such as utf-8, latin-1 or cp1252")
+    raise Unusable(f"--encoding {encoding} is not supported", "such as utf-8, latin-1 or cp1252")
 
 
 def _opened(file: str, *, spare: Path | None) -> BinaryIO:

@@ -28,7 +28,9 @@ def logs(
     """Show what the parts log."""
     files = {path.stem: path for path in sorted((data_dir / "logs").glob("*.log"))}
     if not files:
-        raise NotRunning(f"no log of any part in {data_dir}", "start them with: mercato up")
+        raise NotRunning(
+            f"no log of any part in {data_dir}", f"start it with: {state.up_in(data_dir)}"
+        )
     unknown = [part for part in parts if part not in files]
     if unknown:
         raise UsageError(f"no log of {', '.join(unknown)}", f"there are: {', '.join(files)}")

@@ -54,6 +54,8 @@ def _not_taken(environment: Mapping[str, str]) -> Iterable[str]:
     """The files of yours that would be dropped: its doors are plain, or have keys of its own."""
     for name in filter(environment.get, PLAIN):
         yield f"{name}: not for mercato up, whose --secure makes its own; mercato serve takes yours"
+    for name in filter(environment.get, ("JWT_KEYS_FILE", "JWT_JWKS_FILE")):
+        yield f"{name}: not for mercato up, which has keys of its own; mercato serve takes yours"
 
 
 def _host(environment: Mapping[str, str]) -> Iterable[str]:

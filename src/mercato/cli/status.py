@@ -33,7 +33,8 @@ def status(*, data_dir: DataDir = state.DEFAULT_DATA_DIR, json: Json = False) ->
         if json:
             say_json({"running": False, "ready": False, "urls": {}, "parts": []})
         else:
-            console.print(f"no Mercato is running in {data_dir}; start it with: mercato up")
+            start = state.up_in(data_dir)
+            console.print(f"no Mercato is running in {data_dir}; start it with: {start}")
         return NOT_RUNNING
     ourselves = PartState("ready", {}, log="", process=known.supervisor)
     lines = [_line(name, part) for name, part in {**known.parts, "supervisor": ourselves}.items()]

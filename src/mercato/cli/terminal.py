@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mercato.embedded.errors import NotRunning, PlatformError, UsageError
 from mercato.embedded.settings import Door
-from mercato.kernel.errors import AppError
+from mercato.kernel.errors import AppError, Invalid
 from mercato.platform.settings import PORT_MAX, SettingsError, load
 
 console = Console(highlight=False, soft_wrap=True)
@@ -92,7 +92,7 @@ def explain(failure: Exception, *, json: bool) -> bool:
 
 def exit_code(failure: Exception) -> int:
     """What a command ends with that has failed so."""
-    if isinstance(failure, SettingsError | UsageError):
+    if isinstance(failure, SettingsError | UsageError | Invalid):
         return WRONG_USE
     return NOT_RUNNING if isinstance(failure, NotRunning) else 1
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mercato.embedded import child
-from mercato.embedded.errors import PlatformError
+from mercato.embedded.errors import PlatformError, UsageError
 from mercato.embedded.part import Part
 from mercato.embedded.state import PartState, Phase, ProcessId
 from mercato.platform.settings import whole_environment
@@ -26,6 +26,7 @@ PROBE_TIMEOUT_S = 2.0
 POLL_S = 0.05
 LOG_LINES_SHOWN = 8
 ENDED = "exit code 0"
+WRONG_SETTING = "exit code 2"  # which it would be the next time too
 
 Tell = Callable[[str, Phase, str], None]
 
@@ -63,8 +64,10 @@ class Keeper:
             if not self._wanted.is_set():
                 continue
             self.restarts += 1
-            if not self._worked_once and self.restarts == FIRST_ATTEMPTS_MAX:
-                raise PlatformError(f"{self.part.name} does not start: {death}", self._last_words())
+            told_wrong = death == WRONG_SETTING
+            if not self._worked_once and (told_wrong or self.restarts == FIRST_ATTEMPTS_MAX):
+                kind = UsageError if told_wrong else PlatformError
+                raise kind(f"{self.part.name} does not start: {death}", self._last_words())
             asked = death == ENDED and self._worked_once  # SIGTERM is how one asks for a restart
             if asked or time.monotonic() - began > STEADY_S:
                 delay_s = BACKOFF_FIRST_S

@@ -90,8 +90,16 @@ def running(data_dir: Path) -> PlatformState:
     """The state of the platform that runs there; raises NotRunning."""
     state = read(data_dir)
     if state is None or not state.alive:
-        raise NotRunning(f"no Mercato is running in {data_dir}", "start it with: mercato up")
+        raise NotRunning(
+            f"no Mercato is running in {data_dir}", f"start it with: {up_in(data_dir)}"
+        )
     return state
+
+
+def up_in(data_dir: Path) -> str:
+    """Returns the command that starts a platform there."""
+    elsewhere = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
+    return f"mercato up{elsewhere}"
 
 
 def write(data_dir: Path, state: PlatformState) -> None:

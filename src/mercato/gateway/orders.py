@@ -69,13 +69,16 @@ class Orders:
         # Our own second try must not be a second order, so that each order has a key.
         request = _request(caller, body, headers.key or f"gateway:{new_id()}")
         answer = await self._placed_once(request)
-        order, more = answer.order, {"location": f"/api/orders/{answer.id}"}
+        order, message = answer.order, answer.message
+        more = {"location": f"/api/orders/{answer.id}"}
         if answer.replayed:
             more["idempotent_replayed"] = "true"
         if headers.wait_s is not None:
             order = await self._decided(order, headers.wait_s)
             more["preference_applied"] = f"wait={headers.wait_s}"
-        return reply(_with_message(order, answer.message), 201, **more)
+            if order.stock == "REJECTED":
+                message = f"The order was placed, and is cancelled: {order.reason}."
+        return reply(_with_message(order, message), 201, **more)
 
     @operation("GET", "/api/orders", Who.USER, OrderPage, scope="orders:read")
     async def browse(self, caller: Caller, query: OrderListing) -> Reply:

@@ -98,24 +98,23 @@ def load(shape: type[S], environment: Mapping[str, str] | None = None) -> S:
     problems: list[str] = []
     values: dict[str, Any] = {}
     hints = get_type_hints(shape, include_extras=True)
-    whole = True
+    needed: set[str] = set()
     for each in dataclasses.fields(shape):  # type: ignore[arg-type]
         name = each.name.upper()
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
+            needed.add(each.name)
         try:
             text = _text(name, given)
             if text is not None:
                 values[each.name] = _convert(text, hints[each.name])
                 _check_form(name, text)
-            elif each.default is dataclasses.MISSING and (
-                each.default_factory is dataclasses.MISSING
-            ):
+            elif each.name in needed:
                 problems.append(f"{name} is missing")
-                whole = False
         except (ValueError, OSError) as problem:
             problems.append(f"{name}: {problem}")
     if issubclass(shape, Settings):
         problems += _secret_problems(values)
-    made = shape(**values) if whole else None  # of what cannot be read, the default
+    made = shape(**values) if needed <= values.keys() else None  # else, the default
     problems += made.problems() if isinstance(made, Settings) else ()
     if made is None or problems:
         raise SettingsError("the environment is wrong:", problems)
