@@ -1,9 +1,11 @@
 """What lies outside the database forgets the future: our keys in Redis, and the stream."""
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 from nats.js.api import ConsumerConfig
+from nats.js.errors import ServerError
 from redis.asyncio import Redis
 
 from mercato.backup import BackupError
@@ -48,4 +50,30 @@ async def test_an_emptied_stream_keeps_its_settings_and_takes_the_same_message_i
         assert (after.state.messages, after.config.description) == (1, "its operator's")
         assert (await bus.stream.consumer_info(STREAM, "theirs")).num_pending == 1
         assert await empty_stream(bus) == 1
+        await bus.stream.delete_stream(STREAM)
+
+
+@pytest.mark.parametrize("step", ["delete_stream", "add_stream", "add_consumer"])
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_stream_is_made_anew_though_the_server_fails_in_the_middle(
+    servers: Platform, monkeypatch: pytest.MonkeyPatch, step: str, done: bool
+) -> None:
+    async with Bus.open(servers.environment["NATS_URL"], "restore") as bus:
+        await bus.until_connected()
+        assert await bus.ensure_stream()
+        await bus.stream.add_consumer(STREAM, ConsumerConfig(durable_name="theirs"))
+        real, calls = getattr(bus.stream, step), count()
+
+        async def failing_once(*args: object) -> object:
+            first = next(calls) == 0
+            if done or not first:
+                answer = await real(*args)
+            if first:
+                raise ServerError(500, "error creating store for stream", 10049)
+            return answer
+
+        monkeypatch.setattr(bus.stream, step, failing_once)
+        await empty_stream(bus)
+        assert next(calls) > 1
+        assert (await bus.stream.consumer_info(STREAM, "theirs")).num_pending == 0
         await bus.stream.delete_stream(STREAM)

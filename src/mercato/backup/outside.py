@@ -1,9 +1,13 @@
 """What lies outside the database and would know its future after a restore: cache and stream."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServerError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -16,6 +20,8 @@ from mercato.platform.bus import Bus
 KEYS: Final = ("product:*", "order:*", "user:*")
 AT_ONCE: Final = 500
 TIMEOUT_S: Final = 5.0
+STEP_TRIES: Final = 10
+STEP_PAUSE_S: Final = 0.2
 
 
 async def clear_cache(address: str, *, password: str, database: int) -> int:
@@ -59,16 +65,35 @@ async def empty_stream(bus: Bus) -> int:
     anew, as it was, with its durable consumers. Returns how many messages there were; raises
     BackupError.
     """
+    stream = bus.stream
     try:
-        before = await bus.stream.stream_info(events.STREAM)
-        consumers = [each.config for each in await bus.stream.consumers_info(events.STREAM)]
-        await bus.stream.delete_stream(events.STREAM)
-        await bus.stream.add_stream(before.config)
+        try:
+            before = await stream.stream_info(events.STREAM)
+        except NotFoundError:
+            return 0
+        consumers = [each.config for each in await stream.consumers_info(events.STREAM)]
+        with suppress(NotFoundError):
+            await _insist(lambda: stream.delete_stream(events.STREAM))
+        await _insist(lambda: stream.add_stream(before.config))
         for consumer in consumers:
             if consumer.durable_name:
-                await bus.stream.add_consumer(events.STREAM, consumer)
-    except NotFoundError:
-        return 0
+                await _insist(partial(stream.add_consumer, events.STREAM, consumer))
     except (NatsError, OSError, TimeoutError) as failure:
-        raise BackupError(f"the stream cannot be emptied: {failure!r}", "see to NATS") from None
+        raise BackupError(f"the stream cannot be emptied: {failure}", "see to NATS") from None
     return before.state.messages
+
+
+async def _insist(step: Callable[[], Awaitable[object]]) -> None:
+    """Takes the step, and again when it fails: what a half-made stream forgets is nowhere else.
+
+    The files of a stream may outlast its deletion for a moment, and one of the same name is then
+    refused with 500, "error creating store for stream", about once in a thousand times.
+    """
+    for _ in range(STEP_TRIES - 1):
+        try:
+            await step()
+        except (ServerError, TimeoutError):
+            await asyncio.sleep(STEP_PAUSE_S)
+        else:
+            return
+    await step()
