@@ -37,6 +37,8 @@ TEXTS = [
     "a@b.cd", "a@b.cd\n", "a@b", "a@b.c", "@b.cd", "a@.cd", "a@b..cd", "a.b+c@d-e.fg", "a..b@c.de",
     "a@-b.cd", "a@b-.cd", "a@b.c-", "a@b.1d", "a b@c.de", '"a"@b.cd', "a@b.cd,e@f.gh",
     "\u00e9@b.cd",
+    "a" * 31 + "." + "b" * 32 + "@b.cd", "a" * 32 + "." + "b" * 32 + "@b.cd", "=?a@b.cd",
+    "a=?b@c.de", "a?=b@c.de",
     "a" * 64 + "@b.cd", "a" * 65 + "@b.cd", "a@" + "b" * 63 + ".cd", "a@" + "b" * 64 + ".cd",
     "a@" + "b." * 126 + "cd", "a@" + "b." * 125 + "cd",
     ID, ID + "\n", ID[1:], ID + "0", "g" * 24, "PENDING", "COMPLETED", "CANCELLED", "pending",

@@ -38,7 +38,7 @@ def list_(*, data_dir: DataDir = DEFAULT_DATA_DIR, json: Json = False) -> None:
         return
     table = Table(box=None, header_style="bold")
     for name in ("id", "algorithm", "state", "signs from", "known until"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for key in found:
         table.add_row(
             key["id"], key["algorithm"], key["state"], key["signs_from"], key["until"] or "-"

@@ -9,7 +9,7 @@ import mercato
 from mercato.gateway.limits import class_of
 from mercato.gateway.operation import Operation, Who, operations
 from mercato.gateway.problems import MEANING, MEDIA_TYPE, Problem, title
-from mercato.gateway.shapes import END, Parsed
+from mercato.gateway.shapes import END, MAILABLE, Parsed
 
 ABOUT: Final = """\
 Everything that Mercato can do, over HTTP and JSON.
@@ -182,7 +182,7 @@ def _tidied(schema: Any) -> Any:
         return schema
     found = {name: _tidied(value) for name, value in schema.items()}
     if isinstance(found.get("pattern"), str):
-        found["pattern"] = found["pattern"].replace(END, "$")
+        found["pattern"] = found["pattern"].replace(END, "$").replace(MAILABLE, "")
     if found.get("format") == "decimal":
         found = {name: value for name, value in found.items() if name != "format"}
         found["type"] = "number"

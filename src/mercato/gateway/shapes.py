@@ -14,10 +14,13 @@ from mercato.pb import money_pb2
 
 # Python's `$` also matches before a last newline; elsewhere (RE2, ECMA 262) it does not.
 END: Final = r"$(?!\n)"
+# No mail reaches another address (mercato.kernel.heads).
+MAILABLE: Final = r"(?=[^@]{1,64}@)(?!.*=\?)"
 
 _ID: Final = "[0-9a-fA-F]{24}"
 _EMAIL: Final = (
-    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64})*"
+    rf"^{MAILABLE}"
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64})*"
     r"@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _NUMBER: Final = r"^(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?$"
@@ -45,7 +48,12 @@ IdOrCurrent = Annotated[
 ]
 Email = Annotated[
     str,
-    matching(_EMAIL, "must be an e-mail address", max_length=254, examples=["ada@example.com"]),
+    matching(
+        _EMAIL,
+        "must be an e-mail address, with at most 64 characters before the @",
+        max_length=254,
+        examples=["ada@example.com"],
+    ),
 ]
 Key = Annotated[
     str,

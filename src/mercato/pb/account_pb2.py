@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mercato/pb/account.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\";\n\x12VerifyEmailRequest\x12%\n\x05token\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\x80\x01\x32\n^[^\\x00]*$\"\x15\n\x13VerifyEmailResponse\"\xdf\x01\n\x15\x46orgotPasswordRequest\x12\xc5\x01\n\x05\x65mail\x18\x01 \x01(\tB\xb5\x01\xbaH\xb1\x01r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\"\x18\n\x16\x46orgotPasswordResponse\"[\n\x14ResetPasswordRequest\x12%\n\x05token\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\x80\x01\x32\n^[^\\x00]*$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\"\x17\n\x15ResetPasswordResponse\"\x1b\n\x19ResendVerificationRequest\"\x1c\n\x1aResendVerificationResponse\".\n\x10\x42\x65ginTotpRequest\x12\x1a\n\x08password\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"0\n\x11\x42\x65ginTotpResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"9\n\x12\x43onfirmTotpRequest\x12#\n\x04\x63ode\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18@2\n^[^\\x00]*$\"-\n\x13\x43onfirmTotpResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"Q\n\x0e\x45ndTotpRequest\x12\x1a\n\x08password\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12#\n\x04\x63ode\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18@2\n^[^\\x00]*$\"\x11\n\x0f\x45ndTotpResponse2\xfe\x03\n\x0e\x41\x63\x63ountService\x12\x42\n\x0bVerifyEmail\x12\x18.user.VerifyEmailRequest\x1a\x19.user.VerifyEmailResponse\x12K\n\x0e\x46orgotPassword\x12\x1b.user.ForgotPasswordRequest\x1a\x1c.user.ForgotPasswordResponse\x12H\n\rResetPassword\x12\x1a.user.ResetPasswordRequest\x1a\x1b.user.ResetPasswordResponse\x12W\n\x12ResendVerification\x12\x1f.user.ResendVerificationRequest\x1a .user.ResendVerificationResponse\x12<\n\tBeginTotp\x12\x16.user.BeginTotpRequest\x1a\x17.user.BeginTotpResponse\x12\x42\n\x0b\x43onfirmTotp\x12\x18.user.ConfirmTotpRequest\x1a\x19.user.ConfirmTotpResponse\x12\x36\n\x07\x45ndTotp\x12\x14.user.EndTotpRequest\x1a\x15.user.EndTotpResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mercato/pb/account.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\";\n\x12VerifyEmailRequest\x12%\n\x05token\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\x80\x01\x32\n^[^\\x00]*$\"\x15\n\x13VerifyEmailResponse\"\xe9\x02\n\x15\x46orgotPasswordRequest\x12\xcf\x02\n\x05\x65mail\x18\x01 \x01(\tB\xbf\x02\xbaH\xbb\x02r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\xba\x01\x86\x01\n\x0e\x65mail.mailable\x12@must have at most 64 characters before the @, and no =? anywhere\x1a\x32!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')\"\x18\n\x16\x46orgotPasswordResponse\"[\n\x14ResetPasswordRequest\x12%\n\x05token\x18\x01 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\x80\x01\x32\n^[^\\x00]*$\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\"\x17\n\x15ResetPasswordResponse\"\x1b\n\x19ResendVerificationRequest\"\x1c\n\x1aResendVerificationResponse\".\n\x10\x42\x65ginTotpRequest\x12\x1a\n\x08password\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"0\n\x11\x42\x65ginTotpResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\"9\n\x12\x43onfirmTotpRequest\x12#\n\x04\x63ode\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18@2\n^[^\\x00]*$\"-\n\x13\x43onfirmTotpResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\"Q\n\x0e\x45ndTotpRequest\x12\x1a\n\x08password\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12#\n\x04\x63ode\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x10\x01\x18@2\n^[^\\x00]*$\"\x11\n\x0f\x45ndTotpResponse2\xfe\x03\n\x0e\x41\x63\x63ountService\x12\x42\n\x0bVerifyEmail\x12\x18.user.VerifyEmailRequest\x1a\x19.user.VerifyEmailResponse\x12K\n\x0e\x46orgotPassword\x12\x1b.user.ForgotPasswordRequest\x1a\x1c.user.ForgotPasswordResponse\x12H\n\rResetPassword\x12\x1a.user.ResetPasswordRequest\x1a\x1b.user.ResetPasswordResponse\x12W\n\x12ResendVerification\x12\x1f.user.ResendVerificationRequest\x1a .user.ResendVerificationResponse\x12<\n\tBeginTotp\x12\x16.user.BeginTotpRequest\x1a\x17.user.BeginTotpResponse\x12\x42\n\x0b\x43onfirmTotp\x12\x18.user.ConfirmTotpRequest\x1a\x19.user.ConfirmTotpResponse\x12\x36\n\x07\x45ndTotp\x12\x14.user.EndTotpRequest\x1a\x15.user.EndTotpResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_VERIFYEMAILREQUEST'].fields_by_name['token']._serialized_options = b'\272H\023r\021\020\001\030\200\0012\n^[^\\x00]*$'
   _globals['_FORGOTPASSWORDREQUEST'].fields_by_name['email']._loaded_options = None
-  _globals['_FORGOTPASSWORDREQUEST'].fields_by_name['email']._serialized_options = b'\272H\261\001r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$'
+  _globals['_FORGOTPASSWORDREQUEST'].fields_by_name['email']._serialized_options = b'\272H\273\002r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\272\001\206\001\n\016email.mailable\022@must have at most 64 characters before the @, and no =? anywhere\0322!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')'
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['token']._serialized_options = b'\272H\023r\021\020\001\030\200\0012\n^[^\\x00]*$'
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['password']._loaded_options = None
@@ -53,29 +53,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYEMAILRESPONSE']._serialized_start=124
   _globals['_VERIFYEMAILRESPONSE']._serialized_end=145
   _globals['_FORGOTPASSWORDREQUEST']._serialized_start=148
-  _globals['_FORGOTPASSWORDREQUEST']._serialized_end=371
-  _globals['_FORGOTPASSWORDRESPONSE']._serialized_start=373
-  _globals['_FORGOTPASSWORDRESPONSE']._serialized_end=397
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=399
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=490
-  _globals['_RESETPASSWORDRESPONSE']._serialized_start=492
-  _globals['_RESETPASSWORDRESPONSE']._serialized_end=515
-  _globals['_RESENDVERIFICATIONREQUEST']._serialized_start=517
-  _globals['_RESENDVERIFICATIONREQUEST']._serialized_end=544
-  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_start=546
-  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_end=574
-  _globals['_BEGINTOTPREQUEST']._serialized_start=576
-  _globals['_BEGINTOTPREQUEST']._serialized_end=622
-  _globals['_BEGINTOTPRESPONSE']._serialized_start=624
-  _globals['_BEGINTOTPRESPONSE']._serialized_end=672
-  _globals['_CONFIRMTOTPREQUEST']._serialized_start=674
-  _globals['_CONFIRMTOTPREQUEST']._serialized_end=731
-  _globals['_CONFIRMTOTPRESPONSE']._serialized_start=733
-  _globals['_CONFIRMTOTPRESPONSE']._serialized_end=778
-  _globals['_ENDTOTPREQUEST']._serialized_start=780
-  _globals['_ENDTOTPREQUEST']._serialized_end=861
-  _globals['_ENDTOTPRESPONSE']._serialized_start=863
-  _globals['_ENDTOTPRESPONSE']._serialized_end=880
-  _globals['_ACCOUNTSERVICE']._serialized_start=883
-  _globals['_ACCOUNTSERVICE']._serialized_end=1393
+  _globals['_FORGOTPASSWORDREQUEST']._serialized_end=509
+  _globals['_FORGOTPASSWORDRESPONSE']._serialized_start=511
+  _globals['_FORGOTPASSWORDRESPONSE']._serialized_end=535
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=537
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=628
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=630
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=653
+  _globals['_RESENDVERIFICATIONREQUEST']._serialized_start=655
+  _globals['_RESENDVERIFICATIONREQUEST']._serialized_end=682
+  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_start=684
+  _globals['_RESENDVERIFICATIONRESPONSE']._serialized_end=712
+  _globals['_BEGINTOTPREQUEST']._serialized_start=714
+  _globals['_BEGINTOTPREQUEST']._serialized_end=760
+  _globals['_BEGINTOTPRESPONSE']._serialized_start=762
+  _globals['_BEGINTOTPRESPONSE']._serialized_end=810
+  _globals['_CONFIRMTOTPREQUEST']._serialized_start=812
+  _globals['_CONFIRMTOTPREQUEST']._serialized_end=869
+  _globals['_CONFIRMTOTPRESPONSE']._serialized_start=871
+  _globals['_CONFIRMTOTPRESPONSE']._serialized_end=916
+  _globals['_ENDTOTPREQUEST']._serialized_start=918
+  _globals['_ENDTOTPREQUEST']._serialized_end=999
+  _globals['_ENDTOTPRESPONSE']._serialized_start=1001
+  _globals['_ENDTOTPRESPONSE']._serialized_end=1018
+  _globals['_ACCOUNTSERVICE']._serialized_start=1021
+  _globals['_ACCOUNTSERVICE']._serialized_end=1531
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ from . import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from mercato.pb import order_pb2 as mercato_dot_pb_dot_order__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mercato/pb/mailer.proto\x12\x06mailer\x1a\x1b\x62uf/validate/validate.proto\x1a\x16mercato/pb/order.proto\"\xb2\x02\n\x10SendEmailRequest\x12\xc8\x01\n\x08to_email\x18\x01 \x01(\tB\xb5\x01\xbaH\xb1\x01r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\x12\'\n\x07subject\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\xc8\x01\x32\n^[^\\x00]*$\x12*\n\thtml_body\x18\x03 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18\xc0\x9a\x0c\x32\n^[^\\x00]*$\"4\n\x11SendEmailResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xe4\x02\n\x04Mail\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\xce\x01\n\x08template\x18\x02 \x01(\tB\xbb\x01\xbaH\xb7\x01r\xb4\x01R\x07welcomeR\x0forder-confirmedR\x0forder-cancelledR\x0forder-completedR\x0cverify-emailR\x0ereset-passwordR\x12\x61lready-registeredR\x10password-changedR\remail-changedR\x10second-factor-onR\x11second-factor-off\x12\x1c\n\x08to_email\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xfe\x01\x12\x19\n\x08username\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12#\n\x05order\x18\x05 \x01(\x0b\x32\x0c.order.OrderB\x06\xbaH\x03\xd8\x01\x03\x12\x16\n\x04link\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\";\n\x11QueueMailsRequest\x12&\n\x05mails\x18\x01 \x03(\x0b\x32\x0c.mailer.MailB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"#\n\x12QueueMailsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\x05\x32\x96\x01\n\rMailerService\x12@\n\tSendEmail\x12\x18.mailer.SendEmailRequest\x1a\x19.mailer.SendEmailResponse\x12\x43\n\nQueueMails\x12\x19.mailer.QueueMailsRequest\x1a\x1a.mailer.QueueMailsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mercato/pb/mailer.proto\x12\x06mailer\x1a\x1b\x62uf/validate/validate.proto\x1a\x16mercato/pb/order.proto\"\xbc\x03\n\x10SendEmailRequest\x12\xd2\x02\n\x08to_email\x18\x01 \x01(\tB\xbf\x02\xbaH\xbb\x02r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\xba\x01\x86\x01\n\x0e\x65mail.mailable\x12@must have at most 64 characters before the @, and no =? anywhere\x1a\x32!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')\x12\'\n\x07subject\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x10\x01\x18\xc8\x01\x32\n^[^\\x00]*$\x12*\n\thtml_body\x18\x03 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x18\xc0\x9a\x0c\x32\n^[^\\x00]*$\"4\n\x11SendEmailResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xe4\x02\n\x04Mail\x12\x15\n\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\xce\x01\n\x08template\x18\x02 \x01(\tB\xbb\x01\xbaH\xb7\x01r\xb4\x01R\x07welcomeR\x0forder-confirmedR\x0forder-cancelledR\x0forder-completedR\x0cverify-emailR\x0ereset-passwordR\x12\x61lready-registeredR\x10password-changedR\remail-changedR\x10second-factor-onR\x11second-factor-off\x12\x1c\n\x08to_email\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xfe\x01\x12\x19\n\x08username\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12#\n\x05order\x18\x05 \x01(\x0b\x32\x0c.order.OrderB\x06\xbaH\x03\xd8\x01\x03\x12\x16\n\x04link\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\";\n\x11QueueMailsRequest\x12&\n\x05mails\x18\x01 \x03(\x0b\x32\x0c.mailer.MailB\t\xbaH\x06\x92\x01\x03\x10\x80\x02\"#\n\x12QueueMailsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x01(\x05\x32\x96\x01\n\rMailerService\x12@\n\tSendEmail\x12\x18.mailer.SendEmailRequest\x1a\x19.mailer.SendEmailResponse\x12\x43\n\nQueueMails\x12\x19.mailer.QueueMailsRequest\x1a\x1a.mailer.QueueMailsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mercato.pb.mailer_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SENDEMAILREQUEST'].fields_by_name['to_email']._loaded_options = None
-  _globals['_SENDEMAILREQUEST'].fields_by_name['to_email']._serialized_options = b'\272H\261\001r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$'
+  _globals['_SENDEMAILREQUEST'].fields_by_name['to_email']._serialized_options = b'\272H\273\002r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\272\001\206\001\n\016email.mailable\022@must have at most 64 characters before the @, and no =? anywhere\0322!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')'
   _globals['_SENDEMAILREQUEST'].fields_by_name['subject']._loaded_options = None
   _globals['_SENDEMAILREQUEST'].fields_by_name['subject']._serialized_options = b'\272H\023r\021\020\001\030\310\0012\n^[^\\x00]*$'
   _globals['_SENDEMAILREQUEST'].fields_by_name['html_body']._loaded_options = None
@@ -54,15 +54,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUEUEMAILSREQUEST'].fields_by_name['mails']._loaded_options = None
   _globals['_QUEUEMAILSREQUEST'].fields_by_name['mails']._serialized_options = b'\272H\006\222\001\003\020\200\002'
   _globals['_SENDEMAILREQUEST']._serialized_start=89
-  _globals['_SENDEMAILREQUEST']._serialized_end=395
-  _globals['_SENDEMAILRESPONSE']._serialized_start=397
-  _globals['_SENDEMAILRESPONSE']._serialized_end=449
-  _globals['_MAIL']._serialized_start=452
-  _globals['_MAIL']._serialized_end=808
-  _globals['_QUEUEMAILSREQUEST']._serialized_start=810
-  _globals['_QUEUEMAILSREQUEST']._serialized_end=869
-  _globals['_QUEUEMAILSRESPONSE']._serialized_start=871
-  _globals['_QUEUEMAILSRESPONSE']._serialized_end=906
-  _globals['_MAILERSERVICE']._serialized_start=909
-  _globals['_MAILERSERVICE']._serialized_end=1059
+  _globals['_SENDEMAILREQUEST']._serialized_end=533
+  _globals['_SENDEMAILRESPONSE']._serialized_start=535
+  _globals['_SENDEMAILRESPONSE']._serialized_end=587
+  _globals['_MAIL']._serialized_start=590
+  _globals['_MAIL']._serialized_end=946
+  _globals['_QUEUEMAILSREQUEST']._serialized_start=948
+  _globals['_QUEUEMAILSREQUEST']._serialized_end=1007
+  _globals['_QUEUEMAILSRESPONSE']._serialized_start=1009
+  _globals['_QUEUEMAILSRESPONSE']._serialized_end=1044
+  _globals['_MAILERSERVICE']._serialized_start=1047
+  _globals['_MAILERSERVICE']._serialized_end=1197
 # @@protoc_insertion_point(module_scope)

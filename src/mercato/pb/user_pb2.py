@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from . import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mercato/pb/user.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\"\xda\x02\n\x0bUserRequest\x12=\n\x08username\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{2,31}$\xd8\x01\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\x12\xc5\x01\n\x05\x65mail\x18\x03 \x01(\tB\xb5\x01\xbaH\xb1\x01r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\x12&\n\x04role\x18\x04 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x08\x63ustomerR\x05\x61\x64min\"+\n\x0cUserResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x98\x01\n\x0b\x41uthRequest\x12&\n\x08username\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\xfe\x01\x32\n^[^\\x00]*$\x12\x1a\n\x08password\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12#\n\x05\x65mail\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\xfe\x01\x32\n^[^\\x00]*$\x12 \n\x03otp\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x18@2\n^[^\\x00]*$\"u\n\x0c\x41uthResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x1a\n\x12refresh_expires_in\x18\x05 \x01(\x03\"+\n\x06UserID\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"\x85\x01\n\x0bUserProfile\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\ncreated_at\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x16\n\x0e\x65mail_verified\x18\x07 \x01(\x08\"\xcc\x03\n\x14UpdateProfileRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12?\n\x08username\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{2,31}$H\x00\x88\x01\x01\x12\xca\x01\n\x05\x65mail\x18\x03 \x01(\tB\xb5\x01\xbaH\xb1\x01r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$H\x01\x88\x01\x01\x12!\n\x08password\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02H\x02\x88\x01\x01\x12\'\n\x10\x63urrent_password\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08H\x03\x88\x01\x01\x42\x0b\n\t_usernameB\x08\n\x06_emailB\x0b\n\t_passwordB\x13\n\x11_current_password\"I\n\x1b\x42\x61tchGetUserProfilesRequest\x12*\n\x03ids\x18\x01 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x32\x0e^[0-9a-f]{24}$\"C\n\x1c\x42\x61tchGetUserProfilesResponse\x12#\n\x08profiles\x18\x01 \x03(\x0b\x32\x11.user.UserProfile2\xd5\x02\n\x0bUserService\x12\x35\n\x0cRegisterUser\x12\x11.user.UserRequest\x1a\x12.user.UserResponse\x12\x39\n\x10\x41uthenticateUser\x12\x11.user.AuthRequest\x1a\x12.user.AuthResponse\x12\x31\n\x0eGetUserProfile\x12\x0c.user.UserID\x1a\x11.user.UserProfile\x12\x42\n\x11UpdateUserProfile\x12\x1a.user.UpdateProfileRequest\x1a\x11.user.UserProfile\x12]\n\x14\x42\x61tchGetUserProfiles\x12!.user.BatchGetUserProfilesRequest\x1a\".user.BatchGetUserProfilesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mercato/pb/user.proto\x12\x04user\x1a\x1b\x62uf/validate/validate.proto\"\xe4\x03\n\x0bUserRequest\x12=\n\x08username\x18\x01 \x01(\tB+\xbaH(r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{2,31}$\xd8\x01\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\x12\xcf\x02\n\x05\x65mail\x18\x03 \x01(\tB\xbf\x02\xbaH\xbb\x02r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\xba\x01\x86\x01\n\x0e\x65mail.mailable\x12@must have at most 64 characters before the @, and no =? anywhere\x1a\x32!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')\x12&\n\x04role\x18\x04 \x01(\tB\x18\xbaH\x15r\x13R\x00R\x08\x63ustomerR\x05\x61\x64min\"+\n\x0cUserResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x98\x01\n\x0b\x41uthRequest\x12&\n\x08username\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x18\xfe\x01\x32\n^[^\\x00]*$\x12\x1a\n\x08password\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12#\n\x05\x65mail\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x18\xfe\x01\x32\n^[^\\x00]*$\x12 \n\x03otp\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x18@2\n^[^\\x00]*$\"u\n\x0c\x41uthResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12\x15\n\rrefresh_token\x18\x04 \x01(\t\x12\x1a\n\x12refresh_expires_in\x18\x05 \x01(\x03\"+\n\x06UserID\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\"\x85\x01\n\x0bUserProfile\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\ncreated_at\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12\x16\n\x0e\x65mail_verified\x18\x07 \x01(\x08\"\xd6\x04\n\x14UpdateProfileRequest\x12!\n\x02id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{24}$\x12?\n\x08username\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{2,31}$H\x00\x88\x01\x01\x12\xd4\x02\n\x05\x65mail\x18\x03 \x01(\tB\xbf\x02\xbaH\xbb\x02r\xae\x01\x18\xfe\x01\x32\xa8\x01^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\xba\x01\x86\x01\n\x0e\x65mail.mailable\x12@must have at most 64 characters before the @, and no =? anywhere\x1a\x32!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')H\x01\x88\x01\x01\x12!\n\x08password\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02H\x02\x88\x01\x01\x12\'\n\x10\x63urrent_password\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08H\x03\x88\x01\x01\x42\x0b\n\t_usernameB\x08\n\x06_emailB\x0b\n\t_passwordB\x13\n\x11_current_password\"I\n\x1b\x42\x61tchGetUserProfilesRequest\x12*\n\x03ids\x18\x01 \x03(\tB\x1d\xbaH\x1a\x92\x01\x17\x10\xe8\x07\"\x12r\x10\x32\x0e^[0-9a-f]{24}$\"C\n\x1c\x42\x61tchGetUserProfilesResponse\x12#\n\x08profiles\x18\x01 \x03(\x0b\x32\x11.user.UserProfile2\xd5\x02\n\x0bUserService\x12\x35\n\x0cRegisterUser\x12\x11.user.UserRequest\x1a\x12.user.UserResponse\x12\x39\n\x10\x41uthenticateUser\x12\x11.user.AuthRequest\x1a\x12.user.AuthResponse\x12\x31\n\x0eGetUserProfile\x12\x0c.user.UserID\x1a\x11.user.UserProfile\x12\x42\n\x11UpdateUserProfile\x12\x1a.user.UpdateProfileRequest\x1a\x11.user.UserProfile\x12]\n\x14\x42\x61tchGetUserProfiles\x12!.user.BatchGetUserProfilesRequest\x1a\".user.BatchGetUserProfilesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_USERREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\010\030\200\002'
   _globals['_USERREQUEST'].fields_by_name['email']._loaded_options = None
-  _globals['_USERREQUEST'].fields_by_name['email']._serialized_options = b'\272H\261\001r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$'
+  _globals['_USERREQUEST'].fields_by_name['email']._serialized_options = b'\272H\273\002r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\272\001\206\001\n\016email.mailable\022@must have at most 64 characters before the @, and no =? anywhere\0322!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')'
   _globals['_USERREQUEST'].fields_by_name['role']._loaded_options = None
   _globals['_USERREQUEST'].fields_by_name['role']._serialized_options = b'\272H\025r\023R\000R\010customerR\005admin'
   _globals['_AUTHREQUEST'].fields_by_name['username']._loaded_options = None
@@ -55,7 +55,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEPROFILEREQUEST'].fields_by_name['username']._loaded_options = None
   _globals['_UPDATEPROFILEREQUEST'].fields_by_name['username']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{2,31}$'
   _globals['_UPDATEPROFILEREQUEST'].fields_by_name['email']._loaded_options = None
-  _globals['_UPDATEPROFILEREQUEST'].fields_by_name['email']._serialized_options = b'\272H\261\001r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$'
+  _globals['_UPDATEPROFILEREQUEST'].fields_by_name['email']._serialized_options = b'\272H\273\002r\256\001\030\376\0012\250\001^[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64}(\\.[A-Za-z0-9!#$%&\'*+/=?^_`{|}~-]{1,64})*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$\272\001\206\001\n\016email.mailable\022@must have at most 64 characters before the @, and no =? anywhere\0322!this.matches(\'^[^@]{65}\') && !this.contains(\'=?\')'
   _globals['_UPDATEPROFILEREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_UPDATEPROFILEREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\010\030\200\002'
   _globals['_UPDATEPROFILEREQUEST'].fields_by_name['current_password']._loaded_options = None
@@ -63,23 +63,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETUSERPROFILESREQUEST'].fields_by_name['ids']._loaded_options = None
   _globals['_BATCHGETUSERPROFILESREQUEST'].fields_by_name['ids']._serialized_options = b'\272H\032\222\001\027\020\350\007\"\022r\0202\016^[0-9a-f]{24}$'
   _globals['_USERREQUEST']._serialized_start=61
-  _globals['_USERREQUEST']._serialized_end=407
-  _globals['_USERRESPONSE']._serialized_start=409
-  _globals['_USERRESPONSE']._serialized_end=452
-  _globals['_AUTHREQUEST']._serialized_start=455
-  _globals['_AUTHREQUEST']._serialized_end=607
-  _globals['_AUTHRESPONSE']._serialized_start=609
-  _globals['_AUTHRESPONSE']._serialized_end=726
-  _globals['_USERID']._serialized_start=728
-  _globals['_USERID']._serialized_end=771
-  _globals['_USERPROFILE']._serialized_start=774
-  _globals['_USERPROFILE']._serialized_end=907
-  _globals['_UPDATEPROFILEREQUEST']._serialized_start=910
-  _globals['_UPDATEPROFILEREQUEST']._serialized_end=1370
-  _globals['_BATCHGETUSERPROFILESREQUEST']._serialized_start=1372
-  _globals['_BATCHGETUSERPROFILESREQUEST']._serialized_end=1445
-  _globals['_BATCHGETUSERPROFILESRESPONSE']._serialized_start=1447
-  _globals['_BATCHGETUSERPROFILESRESPONSE']._serialized_end=1514
-  _globals['_USERSERVICE']._serialized_start=1517
-  _globals['_USERSERVICE']._serialized_end=1858
+  _globals['_USERREQUEST']._serialized_end=545
+  _globals['_USERRESPONSE']._serialized_start=547
+  _globals['_USERRESPONSE']._serialized_end=590
+  _globals['_AUTHREQUEST']._serialized_start=593
+  _globals['_AUTHREQUEST']._serialized_end=745
+  _globals['_AUTHRESPONSE']._serialized_start=747
+  _globals['_AUTHRESPONSE']._serialized_end=864
+  _globals['_USERID']._serialized_start=866
+  _globals['_USERID']._serialized_end=909
+  _globals['_USERPROFILE']._serialized_start=912
+  _globals['_USERPROFILE']._serialized_end=1045
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=1048
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=1646
+  _globals['_BATCHGETUSERPROFILESREQUEST']._serialized_start=1648
+  _globals['_BATCHGETUSERPROFILESREQUEST']._serialized_end=1721
+  _globals['_BATCHGETUSERPROFILESRESPONSE']._serialized_start=1723
+  _globals['_BATCHGETUSERPROFILESRESPONSE']._serialized_end=1790
+  _globals['_USERSERVICE']._serialized_start=1793
+  _globals['_USERSERVICE']._serialized_end=2134
 # @@protoc_insertion_point(module_scope)
