@@ -199,6 +199,11 @@ def test_a_file_in_utf_16_is_told_so(encoding: str) -> None:
         read("\ufeffsku,name,price\nA,Mug,1\n".encode(encoding))
 
 
+def test_a_header_that_would_command_the_terminal_is_shown_as_text() -> None:
+    with pytest.raises(Unusable, match=r"its columns: '\\x1b\[31mred', b, c{40}\n"):
+        read(f"\x1b[31mred,b,{'c' * 50}\n1,2,3\n")
+
+
 def test_prices_have_the_digits_of_their_currency() -> None:
     assert "decimal places" in read("sku,name,price\nA,Mug,1.5\n", currency="JPY")[0].reason
     lines = read("sku,name,price\nA,Mug,-1\nB,Cup,100000000.01\nC,Pot,100000000\n")

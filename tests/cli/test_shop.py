@@ -108,6 +108,7 @@ async def test_an_import_finds_in_a_dry_run_what_it_would_find(platform: Platfor
         (("-", "-c", "colour=x"), FILE),
         (("-", "--delimiter", ";;"), FILE),
         (("-", "--encoding", "utf-16"), FILE),
+        (("-", "--encoding", "idna"), FILE),
         (("-", "--stock", "-1"), FILE),
         ((), ""),
     ],

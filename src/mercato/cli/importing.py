@@ -202,10 +202,10 @@ def _delimiter(given: str) -> str:
 
 
 def _known(encoding: str) -> str:
-    """Returns the encoding's own name; raises Unusable for one whose lines do not end in \\n."""
+    """Returns the encoding's own name; raises Unusable for one that lines cannot be read in."""
     try:
         name = codecs.lookup(encoding).name
-        if "\n".encode(name) == b"\n":
+        if "\n".encode(name) == b"\n" and b"\n".decode(name, "surrogateescape") == "\n":
             return name
     except (LookupError, UnicodeError):
         pass

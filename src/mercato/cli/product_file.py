@@ -22,6 +22,8 @@ RULES = {
     "description": _NO_NUL, "category": _NO_NUL,
 }  # fmt: skip
 
+SHOWN_MAX = 40  # columns, and characters of each
+
 _PRICE = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?")
 _UNITS = re.compile(r"([+-]?[0-9]{1,9}|1000000000)(\.0*)?")  # spreadsheets write 12.0
 
@@ -92,7 +94,7 @@ class ProductFile:
         wanted = {*NEEDED, *self.wording.columns}
         missing = [named[field] for field in FIELDS if field in wanted and field not in places]
         if missing:
-            found = ", ".join(self.header) or "none, it is empty"
+            found = ", ".join(map(_shown, self.header[:SHOWN_MAX])) or "none, it is empty"
             raise Unusable(
                 f"the file has no column {', '.join(missing)}; its columns: {found}",
                 "say which column is meant, as in --column name=Description; see also --delimiter",
@@ -143,6 +145,11 @@ class ProductFile:
         """A field as the file calls it, with the colon after it."""
         column = self.wording.columns.get(field, field)
         return (f"{field} ({column}): " if column != field else f"{field}: ") if field else ""
+
+
+def _shown(column: str) -> str:
+    """A column's name for a terminal, which control characters would command."""
+    return column[:SHOWN_MAX] if column.isprintable() else repr(column[:SHOWN_MAX])
 
 
 def _worded(violation: Violation) -> Violation:

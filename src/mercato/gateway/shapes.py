@@ -50,7 +50,7 @@ Email = Annotated[
     str,
     matching(
         _EMAIL,
-        "must be an e-mail address, with at most 64 characters before the @",
+        "must be an e-mail address, with at most 64 characters and no =? before the @",
         max_length=254,
         examples=["ada@example.com"],
     ),
