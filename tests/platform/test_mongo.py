@@ -10,11 +10,13 @@ import pytest
 from pymongo import IndexModel, InsertOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, ExecutionTimeout, PyMongoError
 
+from mercato.embedded.supervisor import Platform
 from mercato.kernel.errors import Unavailable
 from mercato.kernel.identity import new_id
 from mercato.platform.mongo import Session, Shape, Store
 from mercato.platform.rpc.refusals import understood
 from mercato.platform.settings import SettingsError
+from tests.story.shop import eventually
 
 
 @pytest.fixture
@@ -125,3 +127,29 @@ async def test_a_server_that_keeps_dead_transactions_for_long_is_refused(store: 
             await store.ensure({})
     finally:
         await store.client.admin.command({"setParameter": 1, limit: 2})
+
+
+async def test_a_connection_made_while_mongod_recovers_is_not_kept(
+    servers: Platform, store: Store, things: str
+) -> None:
+    uri = servers.environment["MONGO_URI"].partition("?")[0] + "?directConnection=true"
+
+    async def writes_again() -> bool:
+        return bool((await mongod.client.admin.command("hello"))["isWritablePrimary"])
+
+    async with Store.open(uri, "parts") as mongod, Store.open(uri, "parts") as early:
+
+        async def body(session: Session) -> None:
+            await early[things].insert_one({"n": 1}, session=session)
+
+        await mongod.client.admin.command("replSetStepDown", 1, force=True)
+        await mongod.client.admin.command("replSetMaintenance", True)
+        try:
+            with pytest.raises(PyMongoError) as refusal:
+                await early.transaction(body)
+        finally:
+            await mongod.client.admin.command("replSetMaintenance", False)
+        assert isinstance(understood(refusal.value), Unavailable)
+        await eventually(writes_again, 20, "mongod is no primary again")
+        await early.transaction(body)
+    assert await store[things].count_documents({}) == 1

@@ -172,7 +172,7 @@ class Repair:
         }
         pipeline: list[Document] = [{"$match": {"product_id": product_id}}, {"$group": group}]
         with pymongo.timeout(SUM_S_MAX):
-            async with self._store.client.start_session(snapshot=True) as session:
+            async with self._store.session(snapshot=True) as session:
                 product = await self._find("products", mend.subject, session)
                 sums = await self._store["stock_ledger"].aggregate(pipeline, session=session)
                 entered = (await sums.to_list() or [{"units": 0, "audits": 0}])[0]

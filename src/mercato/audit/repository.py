@@ -87,7 +87,7 @@ class Snapshot:
                 "instant; Mercato needs a replica set, if only of one member"
             )
         try:
-            async with store.client.start_session(snapshot=True) as session:
+            async with store.session(snapshot=True) as session:
                 with pymongo.timeout(REACH_S):  # the first read sets the instant
                     await store["orders"].find_one({}, {"_id": 1}, session=session)
                 yield cls(store, session, hello["localTime"].replace(tzinfo=UTC))

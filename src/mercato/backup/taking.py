@@ -104,7 +104,7 @@ async def _snapshot(store: Store) -> AsyncIterator[tuple[AsyncClientSession, Tim
     knows can be missed.
     """
     with pymongo.timeout(0):  # a backup may take as long as it takes
-        async with store.client.start_session(snapshot=True) as session:
+        async with store.session(snapshot=True) as session:
             await store["orders"].find_one({}, {"_id": 1}, session=session)
             # the driver keeps it to itself
             yield session, cast(Timestamp, cast(Any, session)._snapshot_time)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pymongo
 import structlog
@@ -14,7 +14,13 @@ from pymongo import AsyncMongoClient, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid, OperationFailure, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    CollectionInvalid,
+    ConfigurationError,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import PrimaryPreferred, Secondary, SecondaryPreferred
 from pymongo.server_selectors import Selection
@@ -37,6 +43,7 @@ TRANSACTION_LIFETIME_S_MAX = 5
 # A collection that is there while a restore puts the others into their places, and to its end.
 HALF_RESTORED = "half-restored"
 
+_NO_SESSIONS = "Sessions are not supported"
 _UNAUTHORIZED = 13
 _NO_INDEX = 27  # IndexNotFound
 _INDEX_IS_ANOTHER = (85, 86)  # IndexOptionsConflict, IndexKeySpecsConflict
@@ -138,10 +145,27 @@ class Store:
         leaves the transaction aborted and the commit looping.
         """
         with pymongo.timeout(TIMEOUT_S):
-            async with self.client.start_session() as session:
+            async with self.session() as session:
                 return await session.with_transaction(
                     body, read_concern=ReadConcern("snapshot"), write_concern=_WRITE
                 )
+
+    @asynccontextmanager
+    async def session(self, *, snapshot: bool = False) -> AsyncIterator[Session]:
+        """A session of the driver's; raises AutoReconnect where a connection cannot have one.
+
+        A connection that was made while mongod was recovering is taken by the driver, for all its
+        life, for one to a server without sessions; it comes about with `directConnection`.
+        """
+        try:
+            async with self.client.start_session(snapshot=snapshot) as session:
+                yield session
+        except ConfigurationError as failure:
+            if _NO_SESSIONS not in str(failure):
+                raise
+            for server in cast(Any, self.client)._topology._servers.values():
+                await server.pool.reset_without_pause()
+            raise AutoReconnect("connected while the server was starting") from failure
 
     async def ensure(self, shapes: Mapping[str, Shape]) -> None:
         """Creates the collections that are missing and brings validators and indexes up to date.
