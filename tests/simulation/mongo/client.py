@@ -15,5 +15,6 @@ class Client(Connection):
     def get_database(self, _: str, write_concern: WriteConcern, **__: Any) -> Database:
         return Database(self, write_concern)
 
-    def start_session(self) -> Session:
+    def start_session(self, *, snapshot: bool) -> Session:
+        assert not snapshot  # no use case reads at an instant of the past
         return Session(self)
