@@ -48,7 +48,10 @@ async def used(shop: Shop, password: str, seen: Counter[int]) -> list[str]:
             answer = await shop.http.post(path, json=body)
         seen[answer.status_code] += 1
         if answer.status_code not in EXPECTED:
-            wrong.append(f"{path}: {answer.status_code} for {word[:20]!r} ({len(word)})")
+            wrong.append(
+                f"{path}: {answer.status_code} for {word[:20]!r} ({len(word)}) "
+                f"after {answer.elapsed.total_seconds():.1f} s: {answer.text[:300]}"
+            )
         return answer
 
     if (await ask("/api/users/register", password)).status_code != 201:
