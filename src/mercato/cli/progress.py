@@ -9,6 +9,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from mercato.embedded.plan import LOGINS
 from mercato.embedded.state import Phase, PlatformState
 
 
@@ -74,7 +75,7 @@ class Progress:
 def summarise(console: Console, known: PlatformState, kept_in: str = "") -> None:
     """The addresses of everything, and the demo logins; a table might cut an address off.
 
-    `kept_in` names what the passwords are read in, where they are not to be shown.
+    `kept_in` names what other passwords than the public ones are read in, if they are not shown.
     """
     lines = [(name, f"[bold]{url}[/]") for name, url in known.urls.items()]
     for name, variable in (("mongo", "MONGO_URI"), ("redis", "REDIS_ADDR"), ("nats", "NATS_URL")):
@@ -88,7 +89,8 @@ def summarise(console: Console, known: PlatformState, kept_in: str = "") -> None
             grpc, metrics = part.ports["grpc"], part.ports["metrics"]
             lines.append((name, f"grpc 127.0.0.1:{grpc}, http://127.0.0.1:{metrics}/metrics"))
     for email, password in known.logins.items():
-        lines.append(("log in as", f"{email}  {kept_in or password}"))
+        hidden = kept_in if password != LOGINS.get(email) else ""
+        lines.append(("log in as", f"{email}  {hidden or password}"))
     width = max(len(name) for name, _ in lines)
     for name, address in lines:
         console.print(f"{name:<{width}}  {address}", soft_wrap=True)

@@ -111,8 +111,10 @@ async def _stay(
 
 def _summarise(known: PlatformState, data_dir: Path) -> None:
     """Says where everything is, and passwords that nobody else has to a terminal alone."""
-    logged = known.secure and not console.is_terminal
-    summarise(console, known, f"(see {data_dir / PASSWORDS_FILE})" if logged else "")
+    file = data_dir / PASSWORDS_FILE
+    if not file.exists():  # a plain start goes without it, and keeps the passwords
+        file = data_dir / state.FILE
+    summarise(console, known, "" if console.is_terminal else f"(see {file})")
 
 
 def _stop_on_signal(progress: Progress) -> None:
